@@ -1,0 +1,77 @@
+"""Packs vectors into `Embedding` messages and reads them back."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium.errors import InvalidInput, Reason
+from sensorium.v1 import embedding_pb2
+from sensorium.v1.embedding_pb2 import Embedding
+
+
+def write(
+    vector: NDArray[np.float32],
+    space: str,
+    encoding: embedding_pb2.VectorEncoding.ValueType = embedding_pb2.VECTOR_ENCODING_FLOAT32,
+) -> Embedding:
+    """Returns the message of a (dim,) float32 vector in the encoding asked for (UNSPECIFIED is FLOAT32)."""
+    dim = vector.shape[0]
+    if encoding == embedding_pb2.VECTOR_ENCODING_FLOAT16:
+        return Embedding(space=space, dim=dim, encoding=encoding, packed=vector.astype("<f2").tobytes())
+    if encoding == embedding_pb2.VECTOR_ENCODING_INT8:
+        scale = float(np.abs(vector).max()) / 127 or 1.0
+        packed = np.rint(vector / scale).astype(np.int8).tobytes()
+        return Embedding(space=space, dim=dim, encoding=encoding, packed=packed, scale=scale)
+    if encoding == embedding_pb2.VECTOR_ENCODING_BINARY:
+        return Embedding(space=space, dim=dim, encoding=encoding, packed=np.packbits(vector > 0).tobytes())
+    return Embedding(
+        space=space, dim=dim, encoding=embedding_pb2.VECTOR_ENCODING_FLOAT32, values=vector.astype(np.float32).tolist()
+    )
+
+
+def read(embedding: Embedding) -> NDArray[np.float32]:
+    """Returns the (dim,) float32 vector of a message; BINARY gives -1 and 1.
+
+    Raises:
+        InvalidInput: the vector is empty, not of the dim it states, or has NaN, infinity or no length; the field is
+            `values` or `packed`, below the embedding.
+    """
+    if embedding.encoding in (embedding_pb2.VECTOR_ENCODING_UNSPECIFIED, embedding_pb2.VECTOR_ENCODING_FLOAT32):
+        field, vector = "values", np.fromiter(embedding.values, np.float32, len(embedding.values))
+    else:
+        field, vector = "packed", _unpacked(embedding)
+    if vector.size == 0:
+        raise _invalid(field, "is empty; give the components of the vector")
+    if embedding.dim and vector.size != embedding.dim:
+        raise _invalid(field, f"has {vector.size} components but dim says {embedding.dim}")
+    if not np.isfinite(vector).all():
+        raise _invalid(field, f"has {_first_bad(vector)}; every component must be a finite number")
+    if not vector.any():
+        raise _invalid(field, "is all zeros; a vector needs a direction")
+    return vector
+
+
+def _unpacked(embedding: Embedding) -> NDArray[np.float32]:
+    packed = embedding.packed
+    if embedding.encoding == embedding_pb2.VECTOR_ENCODING_FLOAT16:
+        if len(packed) % 2:
+            raise _invalid("packed", f"has {len(packed)} bytes; FLOAT16 takes two a component")
+        return np.frombuffer(packed, "<f2").astype(np.float32)
+    if embedding.encoding == embedding_pb2.VECTOR_ENCODING_INT8:
+        return np.frombuffer(packed, np.int8).astype(np.float32) * (embedding.scale or 1.0)
+    if embedding.encoding == embedding_pb2.VECTOR_ENCODING_BINARY:
+        if not 0 <= embedding.dim <= 8 * len(packed):
+            raise _invalid("packed", f"has {len(packed)} bytes, too few for dim {embedding.dim}")
+        bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=embedding.dim or None)
+        return bits.astype(np.float32) * 2 - 1
+    raise InvalidInput(f"is {embedding.encoding}, which is no VectorEncoding", field="encoding")
+
+
+def _first_bad(vector: NDArray[np.float32]) -> str:
+    index = int(np.argmin(np.isfinite(vector)))
+    return f"{vector[index]} at component {index}"
+
+
+def _invalid(field: str, problem: str) -> InvalidInput:
+    return InvalidInput(problem, reason=Reason.EMBEDDING_INVALID, field=field)
