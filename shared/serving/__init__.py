@@ -1,0 +1,1 @@
+"""The server side: interceptors, health, reflection, drain, config, telemetry. Knows gRPC, not onnxruntime."""

@@ -1,0 +1,42 @@
+"""Logs as JSON, one object a line on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object: time, level, service, message, and the facts in `extra={"f": …}`."""
+
+    def __init__(self, service: str) -> None:
+        """Keeps the service's name, which every line carries."""
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line, without its end."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "service": self._service,
+            "message": record.getMessage(),
+            **getattr(record, "f", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def set_up_logging(service: str, level: str, stream: TextIO | None = None) -> None:
+    """Sends the log of this process to stderr (or `stream`) as JSON. Called once, by a program's `main`.
+
+    Raises:
+        ValueError: the level is none of logging's.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(service))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

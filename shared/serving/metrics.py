@@ -1,0 +1,110 @@
+"""The Prometheus metrics of a service; names and units as Prometheus has them: seconds, bytes, `_total`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+
+# 0.5 ms to 60 s, each bound about 1.5 times the one before.
+_SECONDS = tuple(round(0.0005 * 1.5**i, 6) for i in range(30))
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_COSTS = tuple(float(4**i) for i in range(2, 13))
+
+
+class Metrics:
+    """The metrics of one service, in a registry of their own."""
+
+    def __init__(self, service: str) -> None:
+        """Registers every metric; `service` is the value of the label `service` of `sensorium_info`."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._info = self._gauge("info", "The service that this process is; always 1.", "service")
+        self._info.labels(service).set(1)
+        self.requests = self._counter("requests", "Calls by method and status code.", "method", "code")
+        self.request_seconds = self._histogram("request_duration_seconds", "Time a call took.", _SECONDS, "method")
+        self.in_flight = self._gauge("requests_in_flight", "Calls being answered.", "method")
+        self.stage_seconds = self._histogram(
+            "stage_duration_seconds", "Time by stage: preprocess, queue, inference.", _SECONDS, "model", "stage"
+        )
+        self.items = self._counter("items", "Items that the model computed.", "model")
+        self.batches = self._counter("batches", "Batches that the model ran.", "model")
+        self.batch_items = self._histogram("batch_items", "Items in a batch.", _SIZES, "model")
+        self.batch_cost = self._histogram(
+            "batch_cost", "Cost of a batch, padding included: tokens, pixels or frames.", _COSTS, "model"
+        )
+        self.padding_ratio = self._histogram(
+            "batch_padding_ratio",
+            "Padded cost over real cost of a batch.",
+            (1.0, 1.05, 1.1, 1.15, 1.25, 1.5, 2, 3, 5),
+            "model",
+        )
+        self.queue_items = self._gauge("queue_items", "Items waiting for the model.", "model", "priority")
+        self.queue_cost = self._gauge("queue_cost", "Cost waiting for the model.", "model", "priority")
+        self.item_errors = self._counter("item_errors", "Items refused or failed.", "model", "reason")
+        self.dropped = self._counter("dropped", "Items not computed: full, expired, cancelled.", "model", "reason")
+        self.model_load_seconds = self._gauge(
+            "model_load_duration_seconds", "Time to check, open and warm up a model.", "model"
+        )
+        self.model_info = self._gauge(
+            "model_info", "Models that are loaded; always 1.", "model", "version", "space", "fingerprint"
+        )
+        self.serving = self._gauge("serving", "1 where the health service says SERVING.", "grpc_service")
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"sensorium_{name}", help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"sensorium_{name}", help_text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"sensorium_{name}", help_text, labels, registry=self.registry, buckets=buckets)
+
+
+class ModelMetrics:
+    """The metrics of one model, as its scheduler tells them (an `Observer` of `shared.inference`)."""
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        """Looks the model's time series up once; `model` is `name@version`."""
+        stage = metrics.stage_seconds
+        self._preprocess = stage.labels(model, "preprocess")
+        self._queue = stage.labels(model, "queue")
+        self._inference = stage.labels(model, "inference")
+        self._items = metrics.items.labels(model)
+        self._batches = metrics.batches.labels(model)
+        self._batch_items = metrics.batch_items.labels(model)
+        self._batch_cost = metrics.batch_cost.labels(model)
+        self._padding_ratio = metrics.padding_ratio.labels(model)
+        self._metrics = metrics
+        self._model = model
+
+    def batch_done(
+        self, *, items: int, real_cost: int, padded_cost: int, queue_s: Sequence[float], inference_s: float
+    ) -> None:
+        """Counts a computed batch."""
+        self._items.inc(items)
+        self._batches.inc()
+        self._batch_items.observe(items)
+        self._batch_cost.observe(padded_cost)
+        self._padding_ratio.observe(padded_cost / max(1, real_cost))
+        self._inference.observe(inference_s)
+        for seconds in queue_s:
+            self._queue.observe(seconds)
+
+    def prepared(self, seconds: float) -> None:
+        """Notes how long an input took to preprocess."""
+        self._preprocess.observe(seconds)
+
+    def item_failed(self, reason: str) -> None:
+        """Counts an input that was refused or failed."""
+        self._metrics.item_errors.labels(self._model, reason).inc()
+
+    def dropped(self, reason: str, count: int = 1) -> None:
+        """Counts rows that were not computed."""
+        self._metrics.dropped.labels(self._model, reason).inc(count)
+
+    def queue_changed(self, priority: str, items: int, cost: int) -> None:
+        """Notes what waits."""
+        self._metrics.queue_items.labels(self._model, priority).set(items)
+        self._metrics.queue_cost.labels(self._model, priority).set(cost)

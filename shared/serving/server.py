@@ -1,0 +1,162 @@
+"""One gRPC server with all that ours have in common, from the bound port to the drained exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from sensorium.errors import SensoriumError
+from shared.serving.config import ConfigError, ServerConfig, load
+from shared.serving.health import Health, HttpEndpoint
+from shared.serving.interceptor import CallInterceptor
+from shared.serving.logs import set_up_logging
+from shared.serving.metrics import Metrics
+from shared.serving.tracing import Tracing
+
+_log = logging.getLogger("sensorium.server")
+_Config = TypeVar("_Config")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that listens.
+
+    port, metrics_port: the ports that were bound.
+    health: where the service says that it can answer, or no longer can.
+    """
+
+    port: int
+    metrics_port: int
+    health: Health
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    name: str,
+    config: ServerConfig,
+    services: Sequence[str],
+    add: Callable[[grpc.aio.Server], None],
+    metrics: Metrics,
+    tracing: Tracing,
+) -> AsyncIterator[Running]:
+    """Serves until the block is left, then drains: NOT_SERVING first, then no new calls, then the running ones end.
+
+    services: the full names of the gRPC services that `add` registers; health speaks of each, reflection of all.
+
+    Raises:
+        OSError: a port is taken.
+    """
+    interceptor = CallInterceptor(
+        metrics,
+        tracing.tracer,
+        default_deadline_s=config.default_deadline_s,
+        max_message_bytes=config.max_message_bytes,
+    )
+    health = Health(services, metrics)
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(config))
+    add(server)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    if config.reflection:
+        known = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection([*services, *known], server)
+    port = _bind(server, config)
+    http = HttpEndpoint(config.host, config.metrics_port, metrics, health)
+    try:
+        await health.open()
+        await server.start()
+        _log.info("serving", extra={"f": {"port": port, "metrics_port": http.port}})
+        yield Running(port, http.port, health)
+    finally:
+        await _drain(server, health, interceptor, config)
+        http.close()
+        tracing.close()
+        _log.info("stopped")
+
+
+def _options(config: ServerConfig) -> list[tuple[str, int]]:
+    return [
+        # Up to twice the limit a message is read, so that the answer can say what is wrong with it.
+        ("grpc.max_receive_message_length", 2 * config.max_message_bytes),
+        ("grpc.max_send_message_length", 2 * config.max_message_bytes),
+        ("grpc.so_reuseport", 0),  # a taken port is an error, not a share of somebody else's calls
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ]
+
+
+def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
+    try:
+        return server.add_insecure_port(f"{config.host}:{config.port}")
+    except RuntimeError as cause:
+        raise OSError(f"cannot listen on {config.host}:{config.port}: is the port taken? (SENSORIUM_PORT)") from cause
+
+
+async def _drain(server: grpc.aio.Server, health: Health, interceptor: CallInterceptor, config: ServerConfig) -> None:
+    _log.info("draining")
+    await health.drain()
+    if config.drain_delay_s:
+        await asyncio.sleep(config.drain_delay_s)  # load balancers act on NOT_SERVING; calls are still answered
+    stopping = asyncio.create_task(server.stop(config.drain_grace_s))
+    try:
+        async with asyncio.timeout(config.drain_grace_s):
+            await interceptor.idle()
+    except TimeoutError:
+        _log.warning("the grace is over; calls that still run are cancelled")
+    await server.stop(None)  # what is left are health watches, which would last for ever
+    await stopping
+
+
+def run(
+    name: str,
+    kind: type[_Config],
+    serving: Callable[[_Config], AbstractAsyncContextManager[Running]],
+    server_of: Callable[[_Config], ServerConfig],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Runs a service until SIGTERM or SIGINT; returns 0 drained, 1 cannot start, 2 wrong configuration.
+
+    argv: the flags; None takes those of the process.
+    """
+    try:
+        config = load(kind, sys.argv[1:] if argv is None else argv, os.environ, f"sensorium serve {name}")
+        set_up_logging(name, server_of(config).log_level)
+    except (ConfigError, ValueError) as fault:
+        print(f"sensorium {name}: {fault}", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(_until_signalled(serving(config)))
+    except (SensoriumError, OSError) as fault:
+        _log.error("cannot start: %s", fault)  # the sentence says it all; a traceback would bury it
+        return 1
+    return 0
+
+
+async def _until_signalled(serving: AbstractAsyncContextManager[Running]) -> None:
+    """Enters the service, waits for a signal, leaves; a second signal ends the drain at once."""
+    main = asyncio.current_task()
+    assert main is not None
+    signalled = asyncio.Event()
+
+    def on_signal() -> None:
+        if signalled.is_set():
+            main.cancel()
+        signalled.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with serving:
+            await signalled.wait()
