@@ -1,0 +1,1 @@
+"""What every server of models has: the model side (`shared.inference`) joined to the server side (`shared.serving`)."""

@@ -1,0 +1,28 @@
+"""What every server of models can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.serving.config import option
+
+# The packages that ship lie beside the code, in a checkout and in the images alike.
+_SHIPPED = Path(__file__).resolve().parents[2] / "models"
+
+
+@dataclass(frozen=True)
+class HostingConfig:
+    """Which models are served, and with how much of the machine."""
+
+    models: Path = option(_SHIPPED, "folder of model packages, <name>/<version>/manifest.json")
+    load_models: str = option(
+        "",
+        "models to load at start, name or name@version, comma-separated; the first is the default; "
+        "empty: the highest version of each fitting package",
+    )
+    workers: int = option(
+        0, "batches that run at once; 0: the CPUs that the affinity and the cgroup's quota allow", low=0, high=1024
+    )
+    max_queue_batches: int = option(64, "how many full batches may wait for a model before calls are refused", low=1)
+    canary_interval_s: float = option(10.0, "seconds between the canary inferences that health rests on", low=0.1)

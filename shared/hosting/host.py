@@ -1,0 +1,146 @@
+"""Runs a server of models: loads them, watches that they answer, and says so in its health."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sensorium.v1 import model_pb2, model_pb2_grpc
+from shared.hosting.config import HostingConfig
+from shared.hosting.model_service import ModelServicer
+from shared.hosting.repository import Repository
+from shared.inference.cpus import available_cpus
+from shared.inference.encoder import Encoder, Pools
+from shared.inference.package import Package
+from shared.serving.config import ServerConfig
+from shared.serving.health import Health
+from shared.serving.metrics import Metrics, ModelMetrics
+from shared.serving.server import Running, listening
+from shared.serving.tracing import Tracing
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+_log = logging.getLogger("sensorium.models")
+
+# How often a model that does not answer is tried again.
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What every encoder of a service shares: its threads, its bounds, its metrics."""
+
+    pools: Pools
+    metrics: Metrics
+    max_queue_batches: int
+
+    def observer(self, package: Package) -> ModelMetrics:
+        """Returns the metrics of one model."""
+        return ModelMetrics(self.metrics, package.manifest.id)
+
+
+@contextlib.contextmanager
+def host(name: str, config: HostingConfig) -> Iterator[Host]:
+    """Opens the threads of a service; leaving the block waits for them."""
+    workers = config.workers or available_cpus()
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="prepare") as prepare,
+        ThreadPoolExecutor(workers, thread_name_prefix="compute") as compute,
+    ):
+        yield Host(Pools(prepare, compute, workers), Metrics(name), config.max_queue_batches)
+
+
+@contextlib.asynccontextmanager
+async def serving_models(
+    name: str,
+    host: Host,
+    config: tuple[ServerConfig, HostingConfig],
+    repository: Repository[Any],
+    limits: model_pb2.Limits,
+    services: dict[str, Callable[[grpc.aio.Server], None]],
+) -> AsyncIterator[Running]:
+    """Listens, loads the models, turns SERVING, and keeps watch over them until the block is left.
+
+    services: each gRPC service's full name, and what adds its servicer; `ModelService` comes with every server.
+    Any: a repository of encoders of whatever input.
+
+    Raises:
+        SensoriumError: a package is missing or fails a check.
+        OSError: a port is taken.
+    """
+    server_config, hosting_config = config
+    model_servicer = ModelServicer(repository, limits)
+
+    def add(server: grpc.aio.Server) -> None:
+        model_pb2_grpc.add_ModelServiceServicer_to_server(model_servicer, server)
+        for add_service in services.values():
+            add_service(server)
+
+    names = [*services, model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name]
+    tracing = Tracing(name, os.environ)
+    async with listening(name, server_config, names, add, host.metrics, tracing) as running:
+        await repository.load_all(hosting_config.load_models)
+        watch = asyncio.create_task(_watch(repository, running.health, hosting_config.canary_interval_s))
+        try:
+            await running.health.set_serving(True)
+            yield running
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+def timed_open(host: Host, open_encoder: Callable[[Package], Encoder[Any]]) -> Callable[[Package], Encoder[Any]]:
+    """Returns `open_encoder` with its time, its log line and the model's metrics around it."""
+
+    def opened(package: Package) -> Encoder[Any]:
+        started = time.perf_counter()
+        encoder = open_encoder(package)
+        seconds = time.perf_counter() - started
+        manifest = package.manifest
+        host.metrics.model_load_seconds.labels(manifest.id).set(seconds)
+        host.metrics.model_info.labels(manifest.name, manifest.version, manifest.space, package.fingerprint).set(1)
+        facts = {"model": manifest.id, "space": manifest.space, "ms": round(1000 * seconds)}
+        _log.info("model loaded", extra={"f": facts})
+        return encoder
+
+    return opened
+
+
+async def _watch(repository: Repository[Any], health: Health, interval_s: float) -> None:
+    """Runs each model's canary every `interval_s`, and at once after a failure; health follows the outcome."""
+    while True:
+        failed = [encoder for encoder in repository.encoders if not await _answers(encoder)]
+        await health.set_serving(not failed)
+        await _first_failure(repository, _RETRY_S if failed else interval_s)
+
+
+async def _answers(encoder: Encoder[Any]) -> bool:
+    try:
+        await encoder.check()
+    except Exception as fault:  # noqa: BLE001  # whatever stops a model from answering
+        encoder.failure.set()
+        _log.error("the model does not answer", exc_info=fault, extra={"f": {"model": encoder.package.manifest.id}})
+        return False
+    encoder.failure.clear()
+    return True
+
+
+async def _first_failure(repository: Repository[Any], timeout_s: float) -> None:
+    """Returns when a healthy model reports a failure, or after `timeout_s`."""
+    waits = [asyncio.create_task(each.failure.wait()) for each in repository.encoders if not each.failure.is_set()]
+    if not waits:
+        await asyncio.sleep(timeout_s)
+        return
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,1 @@
+"""The model side: packages, onnxruntime sessions, scheduling. Knows numpy, not gRPC."""

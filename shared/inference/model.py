@@ -1,0 +1,86 @@
+"""One model ready to compute: rows of features in, rows of floats out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.inference.features import Features
+from shared.inference.manifest import package_error
+from shared.inference.package import Package
+from shared.inference.session import Session
+
+
+class Model:
+    """A package's graph with what goes around it: collating, padding, pooling.
+
+    pad_values: for a model that pads, what fills each array beyond an item's own length; empty for one whose rows
+        must have one shape.
+    pad_multiple: lengths are padded up to a multiple of this, which bounds the number of shapes.
+    """
+
+    def __init__(self, package: Package, pad_values: Mapping[str, float] | None = None, pad_multiple: int = 1) -> None:
+        """Loads the graph; raises FailedPrecondition where it does not fit the manifest."""
+        self.package = package
+        self.pads = bool(pad_values)
+        self._pad_values = dict(pad_values or {})
+        self._pad_multiple = pad_multiple
+        self._session = Session(package)
+
+    def padded_length(self, length: int) -> int:
+        """Returns the length that rows of `length` have in a batch of their own."""
+        return -(-length // self._pad_multiple) * self._pad_multiple
+
+    def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
+        """Returns (n, dim) float32 for n rows, in their order; not normalised."""
+        batch = self._collated(rows)
+        return self._pooled(self._session.run(batch), batch)
+
+    def warm_up(self, row: Features) -> None:
+        """Runs one row through the whole model.
+
+        Raises:
+            FailedPrecondition: PACKAGE_INVALID; the graph wants other inputs, fails, or returns another width.
+        """
+        manifest = self.package.manifest
+        label = f"{manifest.name}/{manifest.version}"
+        self._session.check_inputs(frozenset(row.arrays))
+        try:
+            output = self.compute([row])
+        except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
+            raise package_error(label, manifest.graph, f"fails in a warm-up inference: {str(fault)[:200]}") from None
+        width = len(manifest.labels) if manifest.task == "predict" else manifest.dim
+        if output.shape != (1, width):
+            expected = "as many classes as field `labels`" if manifest.task == "predict" else "field `dim`"
+            raise package_error(
+                label, manifest.graph, f"returns rows of shape {output.shape[1:]}; expected ({width},): {expected}"
+            )
+        if not np.isfinite(output).all():
+            raise package_error(label, manifest.graph, "returns NaN or infinity in a warm-up inference")
+
+    def _collated(self, rows: Sequence[Features]) -> Mapping[str, NDArray[Any]]:
+        if not self.pads:
+            return {name: np.stack([row.arrays[name] for row in rows]) for name in rows[0].arrays}
+        length = self.padded_length(max(row.length for row in rows))
+        return {name: self._padded([row.arrays[name] for row in rows], length, name) for name in rows[0].arrays}
+
+    def _padded(self, arrays: Sequence[NDArray[Any]], length: int, name: str) -> NDArray[Any]:
+        first = arrays[0]
+        batch = np.full((len(arrays), length, *first.shape[1:]), self._pad_values[name], first.dtype)
+        for place, array in enumerate(arrays):
+            batch[place, : array.shape[0]] = array
+        return batch
+
+    def _pooled(self, output: NDArray[np.float32], batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Returns (b, dim): the output itself, or its hidden states (b, s, dim) pooled (sentence-transformers)."""
+        pooling = self.package.manifest.pooling
+        if pooling == "none":
+            return output
+        if pooling == "cls":
+            return output[:, 0]
+        mask = batch["attention_mask"][:, :, None].astype(np.float32)  # (b, s, 1)
+        pooled: NDArray[np.float32] = (output * mask).sum(1) / np.maximum(mask.sum(1), 1e-9)
+        return pooled

@@ -1,0 +1,115 @@
+"""Opens model packages: one folder `<name>/<version>/` with a manifest that vouches for every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensorium.errors import NotFound
+from shared.inference.manifest import Manifest, package_error, read_manifest
+
+# Part of every fingerprint: raise it whenever the code of preprocessing changes a vector.
+PREPROCESSING_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package whose files are what its manifest says.
+
+    fingerprint: 16 hex digits that change whenever vectors may change.
+    """
+
+    folder: Path
+    manifest: Manifest
+    fingerprint: str
+
+    def path(self, name: str) -> Path:
+        """Returns the path of one of its files."""
+        return self.folder / name
+
+
+def open_package(folder: Path) -> Package:
+    """Reads the manifest of a package and checks every file against it.
+
+    Raises:
+        FailedPrecondition: PACKAGE_INVALID, naming the file and the field.
+    """
+    label = f"{folder.parent.name}/{folder.name}"
+    file = folder / "manifest.json"
+    if not file.is_file():
+        raise package_error(
+            label, "manifest.json", "is missing; a package is a folder <name>/<version>/ that holds one"
+        )
+    manifest = read_manifest(file.read_text(encoding="utf-8"), label)
+    _check_identity(folder, manifest, label)
+    for name, expected in manifest.files.items():
+        _check_file(folder, name, expected, label)
+    if manifest.graph not in manifest.files:
+        raise package_error(label, manifest.graph, "is the graph, but `files` has no hash for it")
+    return Package(folder, manifest, _fingerprint(manifest))
+
+
+def find_packages(root: Path) -> list[Path]:
+    """Returns the folders of all packages below `root`, ordered by name and then by version, the highest last."""
+    return sorted(
+        (file.parent for file in root.glob("*/*/manifest.json")),
+        key=lambda folder: (folder.parent.name, version_key(folder.name)),
+    )
+
+
+def find_package(root: Path, model: str) -> Path:
+    """Returns the folder of `name` (its highest version) or `name@version` below `root`.
+
+    Raises:
+        NotFound: there is none; the metadata names those that exist.
+    """
+    name, _, version = model.partition("@")
+    folders = find_packages(root)
+    matches = [folder for folder in folders if folder.parent.name == name and version in ("", folder.name)]
+    if not matches:
+        available = ", ".join(f"{folder.parent.name}@{folder.name}" for folder in folders)
+        raise NotFound(
+            f"no model package {model!r} in the model folder; it has {available or 'none'}",
+            metadata={"model": model, "available": available},
+        )
+    return matches[-1]
+
+
+def version_key(version: str) -> tuple[int, int, str]:
+    """Returns a sort key: whole numbers by value, above all others."""
+    return (1, int(version), "") if version.isdigit() else (0, 0, version)
+
+
+def _check_identity(folder: Path, manifest: Manifest, label: str) -> None:
+    for field, value, place in (
+        ("name", manifest.name, folder.parent.name),
+        ("version", manifest.version, folder.name),
+    ):
+        if value != place:
+            raise package_error(label, "manifest.json", f"field `{field}` is {value!r}, but the folder is {place!r}")
+
+
+def _check_file(folder: Path, name: str, expected: str, label: str) -> None:
+    path = folder / name
+    if Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+        raise package_error(label, name, "leads out of the package; its files must lie inside it")
+    if not path.is_file():
+        raise package_error(label, name, "is missing, but field `files` names it")
+    with path.open("rb") as stream:
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != expected:
+        raise package_error(label, name, f"has the sha256 {actual}, but field `files.{name}` says {expected}")
+
+
+def _fingerprint(manifest: Manifest) -> str:
+    facts = {
+        "files": {name: sha256 for name, sha256 in manifest.files.items() if not name.endswith(".md")},
+        "preprocess": manifest.preprocess,
+        "pooling": manifest.pooling,
+        "output": manifest.output,
+        "prompts": manifest.prompts,
+        "code": PREPROCESSING_VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

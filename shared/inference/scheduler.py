@@ -1,0 +1,232 @@
+"""Puts the rows of all calls into batches and runs them: one scheduler a model.
+
+No timer: a batch leaves the moment a worker is free, so an idle system adds no delay, and a busy one fills batches by
+itself. All state lives on the event loop; only the model's computing runs in the workers' threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium.errors import DeadlineExceeded, InternalError, Overloaded
+from shared.inference.features import Features
+from shared.inference.manifest import BatchLimits
+from shared.inference.queue import PRIORITIES, Entry, Lane, Priority
+
+_log = logging.getLogger("sensorium.inference")
+
+# After so many interactive batches in a row, one batch of the other lane goes first, so that it always moves.
+_INTERACTIVE_IN_A_ROW = 8
+# Weight of the newest batch in the running averages of cost an item and cost a second. A guess: about 20 batches count.
+_AVERAGE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """One row's result: (dim,) float32, and what it went through."""
+
+    vector: NDArray[np.float32]
+    queue_ns: int
+    inference_ns: int
+    batch_size: int
+
+
+class Observer(Protocol):
+    """Hears what a scheduler does; metrics in production."""
+
+    def batch_done(
+        self, *, items: int, real_cost: int, padded_cost: int, queue_s: Sequence[float], inference_s: float
+    ) -> None:
+        """A batch was computed."""
+
+    def prepared(self, seconds: float) -> None:
+        """An input was preprocessed."""
+
+    def item_failed(self, reason: str) -> None:
+        """An input was refused or failed."""
+
+    def dropped(self, reason: str, count: int = 1) -> None:
+        """Rows were not computed: `full`, `expired` or `cancelled`."""
+
+    def queue_changed(self, priority: str, items: int, cost: int) -> None:
+        """The queue of one priority grew or shrank."""
+
+
+class Scheduler:
+    """See the module.
+
+    compute: n rows in, (n, dim) float32 out; runs in `pool`, `workers` at a time, without any lock.
+    max_queue_cost: how much may wait, in the unit of `Features.cost`; more is refused at once.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Sequence[Features]], NDArray[np.float32]],
+        pool: Executor,
+        *,
+        workers: int,
+        limits: BatchLimits,
+        max_queue_cost: int,
+        padded_length: Callable[[int], int],
+        pads: bool,
+        observer: Observer,
+    ) -> None:
+        """Takes the model's function and the bounds; starts nothing."""
+        self._compute = compute
+        self._pool = pool
+        self._free_workers = workers
+        self._limits = limits
+        self._max_queue_cost = max_queue_cost
+        self._padded_length = padded_length
+        self._pads = pads
+        self._observer = observer
+        self._lanes: dict[Priority, Lane[Computed]] = {
+            name: Lane(padded_length, pads=pads, on_drop=self._drop) for name in PRIORITIES
+        }
+        self._order = 0
+        self._interactive_in_a_row = 0
+        self._preparing = 0  # items admitted whose rows have not come yet
+        self._running: set[asyncio.Task[None]] = set()
+        self._item_cost = 1.0
+        self._cost_per_s = 0.0
+        self.failure = asyncio.Event()
+
+    @property
+    def waiting_cost(self) -> float:
+        """What waits: rows in the queue, and items in preprocessing at the average cost."""
+        return sum(lane.cost for lane in self._lanes.values()) + self._preparing * self._item_cost
+
+    def admit(self, count: int) -> None:
+        """Lets `count` items of one call in, before anything is spent on them; each is later `submit`ted or `release`d.
+
+        A call is let in whole or not at all; into an empty queue, whatever its size.
+
+        Raises:
+            Overloaded: the queue is full; `retry_after_s` is when it should have room, by the rate at which it drains.
+        """
+        waiting = self.waiting_cost
+        if waiting > 0 and waiting + count * self._item_cost > self._max_queue_cost:
+            self._observer.dropped("full", count)
+            wait_s = min(30.0, max(0.05, waiting / self._cost_per_s)) if self._cost_per_s else 1.0
+            raise Overloaded(f"the queue is full; try again in {wait_s:.2f} s", retry_after_s=wait_s)
+        self._preparing += count
+
+    def release(self, count: int = 1) -> None:
+        """Takes back the admission of items that will not come, or that have come as rows."""
+        self._preparing -= count
+
+    def submit(self, row: Features, *, deadline: float, priority: Priority) -> asyncio.Future[Computed]:
+        """Queues one row; the future gives its result.
+
+        Cancelling the future drops the row while it waits. Its errors: DeadlineExceeded where the deadline passed in
+        the queue, and whatever `compute` raised.
+        """
+        future: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
+        self._order += 1
+        self._lanes[priority].push(Entry(row, future, deadline, self._order))
+        self._item_cost += _AVERAGE * (row.cost - self._item_cost)
+        self._tell(priority)
+        self._dispatch()
+        return future
+
+    async def close(self) -> None:
+        """Waits for the running batches; what still waits is cancelled."""
+        for lane in self._lanes.values():
+            for entry in lane.drain():
+                entry.future.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _dispatch(self) -> None:
+        while self._free_workers:
+            batch = self._next_batch()
+            if not batch:
+                return
+            self._free_workers -= 1
+            task = asyncio.get_running_loop().create_task(self._run(batch))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def _next_batch(self) -> list[Entry[Computed]]:
+        for priority in self._lane_order():
+            batch = self._lanes[priority].take(self._limits.max_batch_items, self._limits.max_batch_cost)
+            self._tell(priority)
+            if batch:
+                self._interactive_in_a_row = self._interactive_in_a_row + 1 if priority == "interactive" else 0
+                return batch
+        return []
+
+    def _lane_order(self) -> Sequence[Priority]:
+        return PRIORITIES if self._interactive_in_a_row < _INTERACTIVE_IN_A_ROW else PRIORITIES[::-1]
+
+    async def _run(self, batch: list[Entry[Computed]]) -> None:
+        try:
+            await self._compute_batch(batch)
+        except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
+            await self._compute_singly(batch, fault)
+        finally:
+            self._free_workers += 1
+            self._dispatch()
+
+    async def _compute_batch(self, batch: list[Entry[Computed]]) -> None:
+        started = time.monotonic()
+        rows = [entry.features for entry in batch]
+        vectors = await asyncio.get_running_loop().run_in_executor(self._pool, self._compute, rows)
+        self._finish(batch, vectors, started)
+
+    async def _compute_singly(self, batch: list[Entry[Computed]], fault: Exception) -> None:
+        """Gives each row of a failed batch a try alone: a row that breaks the model breaks no other's answer."""
+        self.failure.set()
+        for entry in batch:
+            try:
+                if len(batch) == 1:
+                    raise fault
+                await self._compute_batch([entry])
+            except Exception as cause:  # noqa: BLE001  # as above; handed on to the row's caller
+                _resolve(entry.future, as_bug(cause))
+
+    def _finish(self, batch: list[Entry[Computed]], vectors: NDArray[np.float32], started: float) -> None:
+        inference_s = time.monotonic() - started
+        real = sum(entry.features.cost for entry in batch)
+        longest = max(entry.features.length for entry in batch)
+        padded = self._padded_length(longest) * len(batch) if self._pads else real
+        rate = real / max(inference_s, 1e-6)
+        self._cost_per_s += (_AVERAGE if self._cost_per_s else 1.0) * (rate - self._cost_per_s)
+        waits = [started - entry.enqueued for entry in batch]
+        self._observer.batch_done(
+            items=len(batch), real_cost=real, padded_cost=padded, queue_s=waits, inference_s=inference_s
+        )
+        for entry, vector, waited in zip(batch, vectors, waits, strict=True):
+            if not entry.future.done():
+                entry.future.set_result(Computed(vector, int(waited * 1e9), int(inference_s * 1e9), len(batch)))
+
+    def _drop(self, entry: Entry[Computed]) -> None:
+        is_expired = entry.deadline <= time.monotonic()
+        self._observer.dropped("expired" if is_expired else "cancelled")
+        _resolve(entry.future, DeadlineExceeded("the deadline passed while the item waited for the model"))
+
+    def _tell(self, priority: Priority) -> None:
+        lane = self._lanes[priority]
+        self._observer.queue_changed(priority, lane.size, lane.cost)
+
+
+def as_bug(cause: Exception) -> InternalError:
+    """Returns what a caller is told of a fault that is ours; the traceback goes to the log under the same reference."""
+    reference = uuid.uuid4().hex[:12]
+    _log.error("a bug", exc_info=cause, extra={"f": {"reference": reference}})
+    return InternalError(f"internal error; its reference is {reference}", metadata={"reference": reference})
+
+
+def _resolve(future: asyncio.Future[Computed], fault: Exception) -> None:
+    if not future.done():
+        future.set_exception(fault)
