@@ -1,0 +1,1 @@
+"""The programs of the mesh; none imports a sibling."""

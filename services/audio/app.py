@@ -1,0 +1,103 @@
+"""Wires the audio service together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+
+from sensorium.errors import InvalidInput, Reason
+from sensorium.v1 import audio_pb2, audio_pb2_grpc, content_pb2, model_pb2
+from services.audio.clips import Clip, check_pcm, read_samples
+from services.audio.config import Config
+from services.audio.decode import AudioLimits, checked, decode
+from services.audio.preprocess import AudioNumbers, preprocess
+from services.audio.servicer import AudioServicer
+from shared.hosting.host import Host, host, serving_models, timed_open
+from shared.hosting.repository import Repository
+from shared.inference.encoder import Encoder
+from shared.inference.features import Prepared
+from shared.inference.manifest import package_error
+from shared.inference.model import Model
+from shared.inference.package import Package
+from shared.serving.server import Running, run
+
+_SERVICE = audio_pb2.DESCRIPTOR.services_by_name["AudioEncoderService"].full_name
+
+# A clip is cut into no more windows than this; a guess that bounds what one item may cost.
+_MAX_WINDOWS = 4096
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[Running]:
+    """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
+    limits = model_pb2.Limits(
+        max_message_bytes=config.server.max_message_bytes,
+        max_items=config.server.max_items,
+        max_item_bytes=config.max_audio_bytes,
+        max_audio_ms=config.max_audio_ms,
+    )
+    with host("audio", config.hosting) as shared:
+        repository = Repository(
+            config.hosting.models,
+            lambda manifest: manifest.modality == "audio",
+            timed_open(shared, lambda package: _open(package, config, shared)),
+        )
+        servicer = AudioServicer(repository, config.server.max_items)
+        services = {_SERVICE: lambda server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(servicer, server)}
+        async with serving_models(
+            "audio", shared, (config.server, config.hosting), repository, limits, services
+        ) as running:
+            yield running
+
+
+def _open(package: Package, config: Config, shared: Host) -> Encoder[Clip]:
+    manifest = package.manifest
+    try:
+        numbers = AudioNumbers.of(manifest.preprocess)
+    except (KeyError, TypeError, ValueError) as fault:
+        problem = f"field `preprocess`: missing or wrong: {fault}"
+        raise package_error(f"{manifest.name}/{manifest.version}", "manifest.json", problem) from None
+    limits = AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
+    return Encoder(
+        Model(package),
+        lambda clip: _prepare(clip, numbers, limits),
+        _canary(),
+        shared.pools,
+        max_queue_batches=shared.max_queue_batches,
+        observer=shared.observer(package),
+    )
+
+
+def _prepare(clip: Clip, numbers: AudioNumbers, limits: AudioLimits) -> Prepared:
+    source = clip.audio.WhichOneof("source")
+    if source == "data":
+        samples, rate = decode(clip.audio.data, limits)
+    elif source == "pcm":
+        pcm = clip.audio.pcm
+        try:
+            check_pcm(pcm.format, pcm.sample_rate_hz, pcm.channel_count)
+            raw = read_samples(pcm.samples, pcm.format, pcm.channel_count)
+            samples, rate = checked(raw, pcm.sample_rate_hz, "samples", limits), pcm.sample_rate_hz
+        except InvalidInput as error:
+            raise error.under("pcm") from None
+    else:
+        raise InvalidInput("is not set; give data or pcm", reason=Reason.FIELD_MISSING, field="source")
+    if clip.windows.hop_ms and 1000 * samples.size > _MAX_WINDOWS * clip.windows.hop_ms * rate:
+        raise InvalidInput(
+            f"would be cut into more than {_MAX_WINDOWS} windows; give a larger hop_ms, or a shorter clip"
+        )
+    return preprocess(samples, rate, numbers, clip.windows.length_ms, clip.windows.hop_ms)
+
+
+def _canary() -> Clip:
+    """Returns half a second of a 440 Hz tone at 16 kHz."""
+    tone = np.sin(np.arange(8000, dtype=np.float32) * np.float32(2 * np.pi * 440 / 16000))
+    pcm = content_pb2.Pcm(samples=tone.tobytes(), format=content_pb2.PCM_FORMAT_FLOAT32, sample_rate_hz=16000)
+    return Clip(content_pb2.Audio(pcm=pcm))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the service with the flags `argv` (None: those of the process) until a signal; returns the exit code."""
+    return run("audio", Config, serving, lambda config: config.server, argv)

@@ -1,0 +1,66 @@
+"""Wires the fusion service together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+
+from sensorium.v1 import fusion_pb2, fusion_pb2_grpc, model_pb2
+from services.fusion.config import Config
+from services.fusion.preprocess import Parts, alone, prepare_parts, prepare_vector
+from services.fusion.servicer import FusionServicer
+from shared.hosting.host import Host, host, serving_models, timed_open
+from shared.hosting.repository import Repository
+from shared.inference.encoder import Encoder
+from shared.inference.model import Model
+from shared.inference.package import Package
+from shared.serving.server import Running, run
+
+_SERVICE = fusion_pb2.DESCRIPTOR.services_by_name["FusionService"].full_name
+
+# A fusion model's padding: parts of weight 0 change nothing.
+_NO_PART = {"parts": 0.0, "modality": 0, "weights": 0.0}
+
+# Reading vectors costs microseconds: one thread job for many.
+_ITEMS_PER_JOB = 256
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[Running]:
+    """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
+    limits = model_pb2.Limits(max_message_bytes=config.server.max_message_bytes, max_items=config.server.max_items)
+    with host("fusion", config.hosting) as shared:
+        repository = Repository(
+            config.hosting.models,
+            lambda manifest: manifest.task in ("fuse", "project", "predict"),
+            timed_open(shared, lambda package: _open(package, shared)),
+        )
+        servicer = FusionServicer(repository, config.server.max_items)
+        services = {_SERVICE: lambda server: fusion_pb2_grpc.add_FusionServiceServicer_to_server(servicer, server)}
+        async with serving_models(
+            "fusion", shared, (config.server, config.hosting), repository, limits, services
+        ) as running:
+            yield running
+
+
+def _open(package: Package, shared: Host) -> Encoder[Parts]:
+    manifest = package.manifest
+    width = manifest.source_dim if manifest.task == "project" else manifest.dim
+    canary = alone(np.full(width, width**-0.5, np.float32))
+    is_fuser = manifest.task == "fuse"
+    return Encoder(
+        Model(package, _NO_PART if is_fuser else {}),
+        prepare_parts if is_fuser else prepare_vector,
+        canary,
+        shared.pools,
+        max_queue_batches=shared.max_queue_batches,
+        observer=shared.observer(package),
+        inputs_per_job=_ITEMS_PER_JOB,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the service with the flags `argv` (None: those of the process) until a signal; returns the exit code."""
+    return run("fusion", Config, serving, lambda config: config.server, argv)

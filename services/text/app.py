@@ -1,0 +1,64 @@
+"""Wires the text service together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from sensorium.v1 import model_pb2, text_pb2, text_pb2_grpc
+from services.text.config import Config
+from services.text.preprocess import Text, TextPreprocessor
+from services.text.servicer import TextServicer
+from shared.hosting.host import Host, host, serving_models, timed_open
+from shared.hosting.repository import Repository
+from shared.inference.encoder import Encoder
+from shared.inference.model import Model
+from shared.inference.package import Package
+from shared.serving.server import Running, run
+
+_SERVICE = text_pb2.DESCRIPTOR.services_by_name["TextEncoderService"].full_name
+
+# A short text is tokenized in 0.1 ms: a thread job for each would cost more than the work.
+_TEXTS_PER_JOB = 32
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[Running]:
+    """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
+    limits = model_pb2.Limits(
+        max_message_bytes=config.server.max_message_bytes,
+        max_items=config.server.max_items,
+        max_item_bytes=config.max_text_bytes,
+    )
+    with host("text", config.hosting) as shared:
+        repository = Repository(
+            config.hosting.models,
+            lambda manifest: manifest.modality == "text",
+            timed_open(shared, lambda package: _open(package, config, shared)),
+        )
+        servicer = TextServicer(repository, config.server.max_items)
+        services = {_SERVICE: lambda server: text_pb2_grpc.add_TextEncoderServiceServicer_to_server(servicer, server)}
+        async with serving_models(
+            "text", shared, (config.server, config.hosting), repository, limits, services
+        ) as running:
+            yield running
+
+
+def _open(package: Package, config: Config, shared: Host) -> Encoder[Text]:
+    preprocessor = TextPreprocessor(package, config.max_text_bytes)
+    numbers = preprocessor.numbers
+    pads = {} if numbers.fixed_length else {"input_ids": numbers.pad_id, "attention_mask": 0, "token_type_ids": 0}
+    return Encoder(
+        Model(package, pads, numbers.pad_multiple),
+        preprocessor,
+        Text("canary"),
+        shared.pools,
+        max_queue_batches=shared.max_queue_batches,
+        observer=shared.observer(package),
+        inputs_per_job=_TEXTS_PER_JOB,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the service with the flags `argv` (None: those of the process) until a signal; returns the exit code."""
+    return run("text", Config, serving, lambda config: config.server, argv)

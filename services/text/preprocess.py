@@ -1,0 +1,150 @@
+"""From a text to model input: prompt, tokens, truncation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from sensorium.errors import InvalidInput, NotFound, Reason
+from shared.inference.features import Features, Prepared
+from shared.inference.manifest import Manifest, package_error
+from shared.inference.package import Package
+
+
+@dataclass(frozen=True, slots=True)
+class TextNumbers:
+    """What the manifest's `preprocess` says of a text model.
+
+    max_tokens: the longest input, special tokens included.
+    pad_multiple: batches are padded to a multiple of this.
+    fixed_length: every input is padded to this many tokens, without a mask (SigLIP); 0 where inputs keep their length.
+    accepts_empty: whether the empty text, special tokens alone, is a valid input.
+    """
+
+    tokenizer: str
+    max_tokens: int
+    pad_id: int
+    pad_multiple: int
+    fixed_length: int
+    accepts_empty: bool
+    lowercase: bool
+
+    @classmethod
+    def of(cls, preprocess: Mapping[str, Any]) -> TextNumbers:
+        """Reads the numbers; raises KeyError or TypeError where one is missing or of the wrong kind."""
+        return cls(**{name: preprocess[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text as it is to be read: the prompt goes before it, and `truncate` says whether it may be cut."""
+
+    text: str
+    prompt: str = ""
+    truncate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """A text's tokens, special ones included; `count` is what it had before it was cut."""
+
+    ids: list[int]
+    pieces: list[str]
+    count: int
+
+
+class TextPreprocessor:
+    """A model's tokenizer, built once and shared by all threads."""
+
+    def __init__(self, package: Package, max_text_bytes: int) -> None:
+        """Loads the tokenizer.
+
+        max_text_bytes: the longest text that is tokenized at all, even where it may be truncated.
+
+        Raises:
+            FailedPrecondition: PACKAGE_INVALID; the numbers or the tokenizer are missing or unreadable.
+        """
+        manifest = package.manifest
+        label = f"{manifest.name}/{manifest.version}"
+        self._max_text_bytes = max_text_bytes
+        try:
+            self.numbers = TextNumbers.of(manifest.preprocess)
+        except (KeyError, TypeError) as fault:
+            raise package_error(label, "manifest.json", f"field `preprocess`: missing or wrong: {fault}") from None
+        # Two of them: truncation is a state of a tokenizer, and threads share it.
+        self._whole = _load(package, label, self.numbers.tokenizer)
+        self._cut = _load(package, label, self.numbers.tokenizer)
+        self._cut.enable_truncation(self.numbers.max_tokens)  # the closing special tokens stay
+
+    def tokenize(self, text: Text) -> Tokenized:
+        """Returns the tokens that the model sees.
+
+        Raises:
+            InvalidInput: TEXT_EMPTY or TEXT_TOO_LONG.
+        """
+        if not text.text and not self.numbers.accepts_empty:
+            raise InvalidInput("is empty; give a text of at least one character", reason=Reason.TEXT_EMPTY)
+        if len(text.text) > self._max_text_bytes:
+            raise InvalidInput(
+                f"has {len(text.text)} characters; a text may have at most {self._max_text_bytes} bytes",
+                reason=Reason.TEXT_TOO_LONG,
+                metadata={"limit": str(self._max_text_bytes)},
+            )
+        whole = text.prompt + text.text
+        whole = whole.lower() if self.numbers.lowercase else whole
+        encoding = self._whole.encode(whole)
+        count, limit = len(encoding.ids), self.numbers.max_tokens
+        if count <= limit:
+            return Tokenized(encoding.ids, encoding.tokens, count)
+        if not text.truncate:
+            raise InvalidInput(
+                f"has {count} tokens, over the model's limit of {limit}; shorten it, or let it be truncated",
+                reason=Reason.TEXT_TOO_LONG,
+                metadata={"limit": str(limit), "count": str(count)},
+            )
+        encoding = self._cut.encode(whole)
+        return Tokenized(encoding.ids, encoding.tokens, count)
+
+    def __call__(self, text: Text) -> Prepared:
+        """Returns one row: `input_ids`, `attention_mask` and `token_type_ids`, each (tokens,) int64."""
+        tokenized = self.tokenize(text)
+        ids = np.asarray(tokenized.ids, np.int64)
+        count = ids.size
+        if self.numbers.fixed_length:
+            ids = np.pad(ids, (0, self.numbers.fixed_length - count), constant_values=self.numbers.pad_id)
+        arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        return Prepared([Features(arrays, ids.size, ids.size)], count)
+
+
+def _load(package: Package, label: str, name: str) -> Tokenizer:
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_file(str(package.path(name)))
+    except Exception as fault:  # noqa: BLE001  # the tokenizers library raises bare Exception
+        raise package_error(label, name, f"is no tokenizer: {fault}") from None
+    # Published files carry both, often with other numbers than the model's.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def prompt_of(manifest: Manifest, name: str) -> str:
+    """Returns the prompt of a name; "" is the model's default, which is none unless the package has one so named.
+
+    Raises:
+        NotFound: PROMPT_NOT_FOUND; the metadata names those that exist.
+    """
+    if name in manifest.prompts:
+        return manifest.prompts[name]
+    if not name:
+        return ""
+    available = ", ".join(sorted(manifest.prompts)) or "none"
+    raise NotFound(
+        f"is {name[:100]!r}; {manifest.id} has {available}",
+        reason=Reason.PROMPT_NOT_FOUND,
+        field="prompt_name",
+        metadata={"prompt": name[:100], "available": available},
+    )

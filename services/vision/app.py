@@ -1,0 +1,88 @@
+"""Wires the vision service together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import cv2
+import numpy as np
+
+from sensorium.v1 import model_pb2, vision_pb2, vision_pb2_grpc
+from services.vision.config import Config
+from services.vision.decode import ImageLimits, decode
+from services.vision.preprocess import ImageNumbers, preprocess
+from services.vision.servicer import VisionServicer
+from shared.hosting.host import Host, host, serving_models, timed_open
+from shared.hosting.repository import Repository
+from shared.inference.encoder import Encoder
+from shared.inference.features import Prepared
+from shared.inference.manifest import package_error
+from shared.inference.model import Model
+from shared.inference.package import Package
+from shared.serving.server import Running, run
+
+_SERVICE = vision_pb2.DESCRIPTOR.services_by_name["VisionEncoderService"].full_name
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[Running]:
+    """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
+    cv2.setNumThreads(1)  # the threads of preprocessing are enough; more would fight with the model's
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # a broken picture is told to its caller, not to the log
+    limits = model_pb2.Limits(
+        max_message_bytes=config.server.max_message_bytes,
+        max_items=config.server.max_items,
+        max_item_bytes=config.max_image_bytes,
+        max_pixels=config.max_pixels,
+    )
+    with host("vision", config.hosting) as shared:
+        repository = Repository(
+            config.hosting.models,
+            lambda manifest: manifest.modality == "image",
+            timed_open(shared, lambda package: _open(package, config, shared)),
+        )
+        servicer = VisionServicer(repository, config.server.max_items)
+        services = {
+            _SERVICE: lambda server: vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(servicer, server)
+        }
+        async with serving_models(
+            "vision", shared, (config.server, config.hosting), repository, limits, services
+        ) as running:
+            yield running
+
+
+def _open(package: Package, config: Config, shared: Host) -> Encoder[bytes]:
+    manifest = package.manifest
+    try:
+        numbers = ImageNumbers.of(manifest.preprocess)
+    except (KeyError, TypeError, ValueError) as fault:
+        problem = f"field `preprocess`: missing or wrong: {fault}"
+        raise package_error(f"{manifest.name}/{manifest.version}", "manifest.json", problem) from None
+    limits = ImageLimits(config.max_image_bytes, config.max_pixels)
+
+    def prepare(data: bytes) -> Prepared:
+        return preprocess(decode(data, limits), numbers)
+
+    return Encoder(
+        Model(package),
+        prepare,
+        _canary(),
+        shared.pools,
+        max_queue_batches=shared.max_queue_batches,
+        observer=shared.observer(package),
+    )
+
+
+def _canary() -> bytes:
+    """Returns a small picture of a gradient, as a PNG file."""
+    ramp = np.arange(64, dtype=np.uint8)
+    picture = np.stack([np.add.outer(ramp, ramp), np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64))], axis=-1)
+    return bytes(cv2.imencode(".png", picture)[1])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the service with the flags `argv` (None: those of the process) until a signal; returns the exit code."""
+    return run("vision", Config, serving, lambda config: config.server, argv)
