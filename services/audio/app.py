@@ -14,8 +14,7 @@ from services.audio.config import Config
 from services.audio.decode import AudioLimits, checked, decode
 from services.audio.preprocess import AudioNumbers, preprocess
 from services.audio.servicer import AudioServicer
-from shared.hosting.host import Host, host, serving_models, timed_open
-from shared.hosting.repository import Repository
+from shared.hosting.host import Host, host, serving_models
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
 from shared.inference.manifest import package_error
@@ -39,10 +38,10 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         max_audio_ms=config.max_audio_ms,
     )
     with host("audio", config.hosting) as shared:
-        repository = Repository(
+        repository = shared.repository(
             config.hosting.models,
             lambda manifest: manifest.modality == "audio",
-            timed_open(shared, lambda package: _open(package, config, shared)),
+            lambda package: _open(package, config, shared),
         )
         servicer = AudioServicer(repository, config.server.max_items)
         services = {_SERVICE: lambda server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(servicer, server)}

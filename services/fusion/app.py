@@ -11,8 +11,7 @@ from sensorium.v1 import fusion_pb2, fusion_pb2_grpc, model_pb2
 from services.fusion.config import Config
 from services.fusion.preprocess import Parts, alone, prepare_parts, prepare_vector
 from services.fusion.servicer import FusionServicer
-from shared.hosting.host import Host, host, serving_models, timed_open
-from shared.hosting.repository import Repository
+from shared.hosting.host import Host, host, serving_models
 from shared.inference.encoder import Encoder
 from shared.inference.model import Model
 from shared.inference.package import Package
@@ -32,10 +31,10 @@ async def serving(config: Config) -> AsyncIterator[Running]:
     """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
     limits = model_pb2.Limits(max_message_bytes=config.server.max_message_bytes, max_items=config.server.max_items)
     with host("fusion", config.hosting) as shared:
-        repository = Repository(
+        repository = shared.repository(
             config.hosting.models,
             lambda manifest: manifest.task in ("fuse", "project", "predict"),
-            timed_open(shared, lambda package: _open(package, shared)),
+            lambda package: _open(package, shared),
         )
         servicer = FusionServicer(repository, config.server.max_items)
         services = {_SERVICE: lambda server: fusion_pb2_grpc.add_FusionServiceServicer_to_server(servicer, server)}

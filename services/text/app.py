@@ -9,8 +9,7 @@ from sensorium.v1 import model_pb2, text_pb2, text_pb2_grpc
 from services.text.config import Config
 from services.text.preprocess import Text, TextPreprocessor
 from services.text.servicer import TextServicer
-from shared.hosting.host import Host, host, serving_models, timed_open
-from shared.hosting.repository import Repository
+from shared.hosting.host import Host, host, serving_models
 from shared.inference.encoder import Encoder
 from shared.inference.model import Model
 from shared.inference.package import Package
@@ -31,10 +30,10 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         max_item_bytes=config.max_text_bytes,
     )
     with host("text", config.hosting) as shared:
-        repository = Repository(
+        repository = shared.repository(
             config.hosting.models,
             lambda manifest: manifest.modality == "text",
-            timed_open(shared, lambda package: _open(package, config, shared)),
+            lambda package: _open(package, config, shared),
         )
         servicer = TextServicer(repository, config.server.max_items)
         services = {_SERVICE: lambda server: text_pb2_grpc.add_TextEncoderServiceServicer_to_server(servicer, server)}

@@ -13,8 +13,7 @@ from services.vision.config import Config
 from services.vision.decode import ImageLimits, decode
 from services.vision.preprocess import ImageNumbers, preprocess
 from services.vision.servicer import VisionServicer
-from shared.hosting.host import Host, host, serving_models, timed_open
-from shared.hosting.repository import Repository
+from shared.hosting.host import Host, host, serving_models
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
 from shared.inference.manifest import package_error
@@ -39,10 +38,10 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         max_pixels=config.max_pixels,
     )
     with host("vision", config.hosting) as shared:
-        repository = Repository(
+        repository = shared.repository(
             config.hosting.models,
             lambda manifest: manifest.modality == "image",
-            timed_open(shared, lambda package: _open(package, config, shared)),
+            lambda package: _open(package, config, shared),
         )
         servicer = VisionServicer(repository, config.server.max_items)
         services = {

@@ -47,9 +47,7 @@ def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
     kind = _recognized(data)
     if len(data) > limits.max_bytes:
         raise _too_large(len(data), limits.max_bytes, "bytes")
-    info = imagesize.get_info(io.BytesIO(data))
-    if info.width < 1 or info.height < 1:
-        raise _undecodable(f"is a {kind} file whose header cannot be read")
+    info = _header(data, kind)
     if info.width * info.height > limits.max_pixels:
         raise _too_large(info.width * info.height, limits.max_pixels, f"pixels ({info.width} x {info.height})")
     buffer = np.frombuffer(data, np.uint8)
@@ -70,6 +68,16 @@ def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
             metadata={"format": kind},
         )
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _header(data: bytes, kind: str) -> imagesize.ImageInfo:
+    try:
+        info = imagesize.get_info(io.BytesIO(data))
+    except Exception:  # noqa: BLE001  # damaged files raise ValueError, struct.error, TypeError …
+        info = None
+    if info is None or info.width < 1 or info.height < 1:
+        raise _undecodable(f"is a {kind} file whose header cannot be read; send the whole file")
+    return info
 
 
 def _recognized(data: bytes) -> str:

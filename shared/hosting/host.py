@@ -10,7 +10,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sensorium.v1 import model_pb2, model_pb2_grpc
 from shared.hosting.config import HostingConfig
@@ -18,6 +19,7 @@ from shared.hosting.model_service import ModelServicer
 from shared.hosting.repository import Repository
 from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
+from shared.inference.manifest import Manifest
 from shared.inference.package import Package
 from shared.serving.config import ServerConfig
 from shared.serving.health import Health
@@ -27,6 +29,8 @@ from shared.serving.tracing import Tracing
 
 if TYPE_CHECKING:
     import grpc.aio
+
+_Input = TypeVar("_Input")
 
 _log = logging.getLogger("sensorium.models")
 
@@ -45,6 +49,35 @@ class Host:
     def observer(self, package: Package) -> ModelMetrics:
         """Returns the metrics of one model."""
         return ModelMetrics(self.metrics, package.manifest.id)
+
+    def repository(
+        self, root: Path, accepts: Callable[[Manifest], bool], open_encoder: Callable[[Package], Encoder[_Input]]
+    ) -> Repository[_Input]:
+        """Returns the models of a service, which report to log and metrics when they come and go."""
+
+        def opened(package: Package) -> Encoder[_Input]:
+            started = time.perf_counter()
+            encoder = open_encoder(package)
+            self._came(package, time.perf_counter() - started)
+            return encoder
+
+        return Repository(root, accepts, opened, self._went)
+
+    def _came(self, package: Package, seconds: float) -> None:
+        manifest = package.manifest
+        self.metrics.model_load_seconds.labels(manifest.id).set(seconds)
+        self.metrics.model_info.labels(*_facts(package)).set(1)
+        facts = {"model": manifest.id, "space": manifest.space, "ms": round(1000 * seconds)}
+        _log.info("model loaded", extra={"f": facts})
+
+    def _went(self, package: Package) -> None:
+        self.metrics.model_info.remove(*_facts(package))
+        _log.info("model unloaded", extra={"f": {"model": package.manifest.id}})
+
+
+def _facts(package: Package) -> tuple[str, str, str, str]:
+    manifest = package.manifest
+    return manifest.name, manifest.version, manifest.space, package.fingerprint
 
 
 @contextlib.contextmanager
@@ -95,23 +128,6 @@ async def serving_models(
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-
-
-def timed_open(host: Host, open_encoder: Callable[[Package], Encoder[Any]]) -> Callable[[Package], Encoder[Any]]:
-    """Returns `open_encoder` with its time, its log line and the model's metrics around it."""
-
-    def opened(package: Package) -> Encoder[Any]:
-        started = time.perf_counter()
-        encoder = open_encoder(package)
-        seconds = time.perf_counter() - started
-        manifest = package.manifest
-        host.metrics.model_load_seconds.labels(manifest.id).set(seconds)
-        host.metrics.model_info.labels(manifest.name, manifest.version, manifest.space, package.fingerprint).set(1)
-        facts = {"model": manifest.id, "space": manifest.space, "ms": round(1000 * seconds)}
-        _log.info("model loaded", extra={"f": facts})
-        return encoder
-
-    return opened
 
 
 async def _watch(repository: Repository[Any], health: Health, interval_s: float) -> None:

@@ -20,17 +20,23 @@ class Repository(Generic[_Input]):
 
     accepts: which packages this server is for.
     open_encoder: opens and warms up one package; runs in a thread.
+    on_unload: hears of a package that went.
     The first model loaded of each task is the default one.
     """
 
     def __init__(
-        self, root: Path, accepts: Callable[[Manifest], bool], open_encoder: Callable[[Package], Encoder[_Input]]
+        self,
+        root: Path,
+        accepts: Callable[[Manifest], bool],
+        open_encoder: Callable[[Package], Encoder[_Input]],
+        on_unload: Callable[[Package], None],
     ) -> None:
         """Loads nothing yet; until `load_all` has ended, `get` says that the server is loading."""
         self._is_starting = True
         self._root = root
         self._accepts = accepts
         self._open = open_encoder
+        self._on_unload = on_unload
         self._loaded: dict[str, Encoder[_Input]] = {}
         self._turn = asyncio.Lock()  # one package is opened at a time: each takes memory and every CPU
 
@@ -84,6 +90,7 @@ class Repository(Generic[_Input]):
                 reason=Reason.FIELD_INVALID,
                 field="model",
             )
+        self._on_unload(encoder.package)
         return self._loaded.pop(manifest.id)
 
     def get(self, model: str, task: str = "", field: str = "model") -> Encoder[_Input]:
@@ -116,8 +123,8 @@ class Repository(Generic[_Input]):
         return max(matches, key=lambda encoder: version_key(encoder.package.manifest.version))
 
     def is_default(self, manifest: Manifest) -> bool:
-        """Whether calls that name no model are answered by this one."""
-        return self.get("", manifest.task).package.manifest.id == manifest.id
+        """Whether calls that name no model are answered by this one; a bridge is found by its spaces, never so."""
+        return manifest.task != "project" and self.get("", manifest.task).package.manifest.id == manifest.id
 
     def _fitting(self) -> list[str]:
         """Returns the highest version of each package that this server is for."""

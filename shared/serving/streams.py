@@ -35,9 +35,9 @@ async def answers(
                 task = asyncio.ensure_future(answer(request))
                 running.add(task)
                 task.add_done_callback(ready.put_nowait)
+        finally:  # also where the sender's side broke: what was read is answered
             if running:
                 await asyncio.wait(running)
-        finally:
             ready.put_nowait(None)
 
     reader = asyncio.create_task(read())

@@ -1,0 +1,167 @@
+"""The scheduler, with a model that waits until it is told to go on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sensorium.errors import DeadlineExceeded, InternalError, Overloaded
+from shared.inference.features import Features
+from shared.inference.manifest import BatchLimits
+from shared.inference.scheduler import Scheduler
+
+
+class Gate:
+    """A model: row in, row out. It waits at a gate, notes its batches, and fails on rows that hold a NaN."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.batches: list[list[float]] = []
+
+    def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
+        values = np.stack([row.arrays["x"][:1] for row in rows]).astype(np.float32)
+        self.batches.append(values[:, 0].tolist())
+        self.entered.release()
+        assert self.open.wait(10)
+        if np.isnan(values).any():
+            raise ValueError("NaN")
+        return values
+
+
+class Notes:
+    """An observer that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.drops: dict[str, int] = {}
+        self.padding: list[float] = []
+
+    def batch_done(
+        self, *, items: int, real_cost: int, padded_cost: int, queue_s: Sequence[float], inference_s: float
+    ) -> None:
+        self.padding.append(padded_cost / real_cost)
+
+    def prepared(self, seconds: float) -> None: ...
+
+    def item_failed(self, reason: str) -> None: ...
+
+    def dropped(self, reason: str, count: int = 1) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def queue_changed(self, priority: str, items: int, cost: int) -> None: ...
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def scheduler(gate: Gate, pool: ThreadPoolExecutor, notes: Notes, *, max_queue_cost: int = 1000) -> Scheduler:
+    return Scheduler(
+        gate.compute,
+        pool,
+        workers=1,
+        limits=BatchLimits(4, 64),
+        max_queue_cost=max_queue_cost,
+        padded_length=lambda length: length,
+        pads=True,
+        observer=notes,
+    )
+
+
+def row(value: float, length: int = 8) -> Features:
+    return Features({"x": np.full(length, value)}, length, length)
+
+
+def later(seconds: float = 60.0) -> float:
+    return time.monotonic() + seconds
+
+
+async def entered(gate: Gate) -> None:
+    assert await asyncio.to_thread(gate.entered.acquire, True, 10)
+
+
+async def test_what_waits_while_a_batch_runs_rides_together_in_the_next(pool: ThreadPoolExecutor) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes)
+    first = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    rest = [scheduling.submit(row(value), deadline=later(), priority="interactive") for value in (1, 2, 3, 4, 5)]
+    gate.open.set()
+    results = await asyncio.gather(first, *rest)
+    assert [float(each.vector[0]) for each in results] == [0, 1, 2, 3, 4, 5]
+    assert gate.batches == [[0], [1, 2, 3, 4], [5]]
+    assert results[1].batch_size == 4
+
+
+async def test_interactive_goes_before_batch_which_still_moves(pool: ThreadPoolExecutor) -> None:
+    gate = Gate()
+    scheduling = scheduler(gate, pool, Notes())
+    first = scheduling.submit(row(-1), deadline=later(), priority="interactive")
+    await entered(gate)
+    slow = [scheduling.submit(row(1000 + at), deadline=later(), priority="batch") for at in range(4)]
+    quick = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(48)]
+    gate.open.set()
+    await asyncio.gather(first, *slow, *quick)
+    place = next(at for at, batch in enumerate(gate.batches) if batch[0] >= 1000)
+    assert 1 < place <= 8, "after several interactive batches, and before all of them"
+
+
+async def test_expired_and_cancelled_rows_are_never_computed(pool: ThreadPoolExecutor) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes)
+    first = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    expired = scheduling.submit(row(1), deadline=later(-1), priority="interactive")
+    cancelled = scheduling.submit(row(2), deadline=later(), priority="interactive")
+    live = scheduling.submit(row(3), deadline=later(), priority="interactive")
+    cancelled.cancel()
+    gate.open.set()
+    await asyncio.gather(first, live)
+    with pytest.raises(DeadlineExceeded):
+        await expired
+    assert gate.batches == [[0], [3]]
+    assert notes.drops == {"expired": 1, "cancelled": 1}
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(pool: ThreadPoolExecutor) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes, max_queue_cost=24)
+    running = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    scheduling.admit(1)
+    scheduling.release(1)
+    waiting = [scheduling.submit(row(1), deadline=later(), priority="interactive") for _ in range(3)]
+    with pytest.raises(Overloaded) as refusal:
+        scheduling.admit(1)
+    assert refusal.value.retry_after_s is not None
+    assert refusal.value.retry_after_s > 0
+    assert notes.drops == {"full": 1}
+    gate.open.set()
+    await asyncio.gather(running, *waiting)
+    scheduling.admit(1000)  # into an empty queue, whatever its size
+
+
+async def test_a_row_that_breaks_the_model_fails_alone(pool: ThreadPoolExecutor) -> None:
+    gate = Gate()
+    scheduling = scheduler(gate, pool, Notes())
+    first = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    values = (1.0, float("nan"), 3.0)
+    futures = [scheduling.submit(row(value), deadline=later(), priority="interactive") for value in values]
+    gate.open.set()
+    await first
+    good, broken, also_good = await asyncio.gather(*futures, return_exceptions=True)
+    assert not isinstance(good, BaseException)
+    assert not isinstance(also_good, BaseException)
+    assert isinstance(broken, InternalError)
+    assert broken.metadata["reference"] in str(broken)
+    assert scheduling.failure.is_set()

@@ -1,0 +1,226 @@
+"""What every server does around its servicers: health, drain, errors, deadlines, ids, sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from sensorium.channel import call, open_channel
+from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, Unavailable
+from sensorium.v1 import model_pb2, model_pb2_grpc
+from shared.serving.call import current_call
+from shared.serving.metrics import Metrics
+from shared.serving.server import Running, listening
+from shared.serving.tracing import Tracing
+from tests.running import metric, server_config
+
+SERVICE = "sensorium.v1.ModelService"
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Servicer(model_pb2_grpc.ModelServiceServicer):
+    """Answers GetModel with whatever a test wants."""
+
+    def __init__(self, answer: Callable[[str], Any]) -> None:
+        self._answer = answer
+
+    async def GetModel(self, request: model_pb2.GetModelRequest, context: object) -> model_pb2.GetModelResponse:
+        return model_pb2.GetModelResponse(model=model_pb2.Model(name=await self._answer(request.model)))
+
+
+@contextlib.asynccontextmanager
+async def serving(answer: Callable[[str], Any], **fields: Any) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
+    def add(server: grpc.aio.Server) -> None:
+        model_pb2_grpc.add_ModelServiceServicer_to_server(Servicer(answer), server)  # type: ignore[abstract]  # see there
+
+    config = server_config(**fields)
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(
+            listening("test", config, [SERVICE], add, Metrics("test"), Tracing("test", {}))
+        )
+        channel = open_channel(f"127.0.0.1:{running.port}")
+        stack.push_async_callback(channel.close)
+        yield channel, running
+
+
+def get(channel: grpc.aio.Channel, model: str = "", **options: Any) -> Any:
+    stub = model_pb2_grpc.ModelServiceStub(channel)
+    return call(stub.GetModel, model_pb2.GetModelRequest(model=model), **{"timeout_s": 10, **options})
+
+
+async def echo(model: str) -> str:
+    return model
+
+
+async def test_watchers_hear_of_every_change_of_health() -> None:
+    async with serving(echo) as (channel, running):
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # Any: its methods are not typed
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=10)
+        assert (await watch.read()).status == NOT_SERVING
+        await running.health.set_serving(True)
+        assert (await watch.read()).status == SERVING
+        await running.health.set_serving(False)
+        assert (await watch.read()).status == NOT_SERVING
+        process = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert process.status == SERVING, "the process lives, whatever its services do"
+
+
+async def test_http_says_the_same() -> None:
+    def fetch(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port}{path}", timeout=5) as page:
+                return int(page.status)
+        except urllib.error.HTTPError as refusal:
+            return refusal.code
+
+    async with serving(echo) as (_, running):
+        assert [await asyncio.to_thread(fetch, path) for path in ("/healthz", "/readyz", "/x")] == [200, 503, 404]
+        await running.health.set_serving(True)
+        assert await asyncio.to_thread(fetch, "/readyz") == 200
+
+
+async def test_a_drain_reports_not_serving_finishes_what_runs_and_refuses_what_comes() -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(model: str) -> str:
+        entered.set()
+        await go_on.wait()
+        return "done"
+
+    stack = contextlib.AsyncExitStack()
+    _, running = await stack.enter_async_context(serving(slow))
+    client = open_channel(f"127.0.0.1:{running.port}")
+    await running.health.set_serving(True)
+    health: Any = health_pb2_grpc.HealthStub(client)  # Any: its methods are not typed
+    watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=20)
+    assert (await watch.read()).status == SERVING
+    accepted = asyncio.create_task(get(client))
+    await entered.wait()
+    leaving = asyncio.create_task(stack.aclose())
+    assert (await watch.read()).status == NOT_SERVING
+    assert not leaving.done(), "it waits for the call that runs"
+    go_on.set()
+    assert (await accepted).model.name == "done"
+    await leaving
+    with pytest.raises(Unavailable):
+        await get(client)
+    await client.close()
+
+
+async def test_a_bug_of_ours_shows_a_reference_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(model: str) -> str:
+        raise ValueError("the secret path /etc/x")
+
+    async with serving(broken) as (channel, _):
+        with caplog.at_level(logging.ERROR), pytest.raises(InternalError) as refusal:
+            await get(channel)
+        assert "secret" not in str(refusal.value)
+        assert "secret" not in json.dumps(refusal.value.metadata)
+        logged = [record for record in caplog.records if record.exc_info]
+        assert logged[0].f["reference"] == refusal.value.metadata["reference"]  # type: ignore[attr-defined]  # our extra
+
+
+async def test_every_call_has_a_deadline_and_an_id_that_comes_back() -> None:
+    seen: list[float] = []
+
+    async def look(model: str) -> str:
+        seen.append(current_call().remaining_s())
+        return current_call().request_id
+
+    async with serving(look, default_deadline_s=7.0) as (channel, _):
+        stub = model_pb2_grpc.ModelServiceStub(channel)
+        made = stub.GetModel(model_pb2.GetModelRequest())
+        assert (await made).model.name == dict(await made.trailing_metadata())["x-request-id"]
+        given = stub.GetModel(model_pb2.GetModelRequest(), metadata=(("x-request-id", "mine-1"),), timeout=3)
+        assert (await given).model.name == "mine-1"
+        assert dict(await given.trailing_metadata())["x-request-id"] == "mine-1"
+        assert 6 < seen[0] <= 7
+        assert 2 < seen[1] < 4  # the two ends of the wire read two clocks
+
+
+async def test_a_call_without_a_deadline_ends_at_the_default_one() -> None:
+    async def hang(model: str) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    async with serving(hang, default_deadline_s=0.1) as (channel, running):
+        with pytest.raises(DeadlineExceeded):
+            await get(channel, timeout_s=None)
+        method = "/sensorium.v1.ModelService/GetModel"
+        line = f'sensorium_requests_total{{code="DEADLINE_EXCEEDED",method="{method}"}}'
+        assert await asyncio.to_thread(metric, running, line) == 1
+
+
+async def test_a_caller_who_hangs_up_cancels_the_work() -> None:
+    entered, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait(model: str) -> str:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return ""
+
+    async with serving(wait) as (channel, _):
+        task = asyncio.create_task(get(channel))
+        await entered.wait()
+        task.cancel()
+        await cancelled.wait()
+
+
+async def test_what_is_no_message_is_refused_not_a_bug() -> None:
+    async with serving(echo) as (channel, _):
+        raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/sensorium.v1.ModelService/GetModel")
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await raw(b"\xff\xff\xff", timeout=10)
+        assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_unknown_priority_is_refused() -> None:
+    async with serving(echo) as (channel, _):
+        with pytest.raises(InvalidInput, match="x-priority: is 'urgent'; give interactive or batch"):
+            await get(channel, metadata=(("x-priority", "urgent"),))
+
+
+async def test_a_taken_port_is_an_error() -> None:
+    async with serving(echo) as (_, running):
+        with pytest.raises(OSError, match="is the port taken"):
+            async with serving(echo, port=running.port):
+                pass
+
+
+async def test_nobody_is_there() -> None:
+    async with serving(echo) as (_, running):
+        port = running.port
+    channel = open_channel(f"127.0.0.1:{port}")
+    with pytest.raises(Unavailable):
+        await get(channel)
+    await channel.close()
+
+
+async def test_reflection_lists_the_services_and_can_be_switched_off() -> None:
+    async def names(channel: grpc.aio.Channel) -> list[str]:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]  # Any: no async stub is typed
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        async for response in stub.ServerReflectionInfo(iter([request]), timeout=10):
+            return [service.name for service in response.list_services_response.service]
+        return []
+
+    async with serving(echo) as (channel, _):
+        assert {SERVICE, "grpc.health.v1.Health"} < set(await names(channel))
+    async with serving(echo, reflection=False) as (channel, _):
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await names(channel)
+        assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
