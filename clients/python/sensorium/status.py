@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -72,8 +72,7 @@ def from_rpc_error(error: grpc.RpcError) -> SensoriumError:
 
 def _rich_status(error: grpc.Call | grpc.aio.AioRpcError) -> status_pb2.Status | None:
     try:
-        status: status_pb2.Status | None = rpc_status.from_call(error)
-        return status
+        return rpc_status.from_call(cast("grpc.Call", error))  # cast: AioRpcError has all that it reads
     except ValueError:
         return None  # a proxy changed the code or the text and left the details: the code is what counts
 

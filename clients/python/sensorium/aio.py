@@ -1,0 +1,261 @@
+"""The client: every call of the orchestrator, with asyncio. `sensorium.client` is the same without it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, TypeVar, Unpack
+
+import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium.answers import (
+    Classification,
+    Comparison,
+    Embeddings,
+    Fusion,
+    read_classification,
+    read_comparison,
+    read_embeddings,
+    read_fusion,
+    read_item,
+)
+from sensorium.channel import MAX_MESSAGE_BYTES, Metadata, call, open_channel
+from sensorium.errors import InvalidInput, Reason, SensoriumError
+from sensorium.status import from_rpc_error
+from sensorium.v1 import embedding_pb2, orchestrator_pb2, orchestrator_pb2_grpc
+from sensorium.v1.content_pb2 import Content
+from sensorium.v1.orchestrator_pb2 import FusePart, Label
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_Request = TypeVar("_Request", bound="Message")
+_Response = TypeVar("_Response", bound="Message")
+
+Encoding = Literal["float32", "float16", "int8", "binary"]
+_ENCODINGS = {
+    "float32": embedding_pb2.VECTOR_ENCODING_FLOAT32,
+    "float16": embedding_pb2.VECTOR_ENCODING_FLOAT16,
+    "int8": embedding_pb2.VECTOR_ENCODING_INT8,
+    "binary": embedding_pb2.VECTOR_ENCODING_BINARY,
+}
+
+
+class CallOptions(TypedDict, total=False):
+    """What every call can be told.
+
+    timeout_s: seconds until the call is given up; the client's `timeout_s` where it is not given.
+    request_id: an id that also stands in the logs and traces of the mesh; made where it is not given.
+    priority: `interactive` (the default) goes before `batch` in every queue.
+    """
+
+    timeout_s: float
+    request_id: str
+    priority: Literal["interactive", "batch"]
+
+
+class EncodeOptions(TypedDict, total=False):
+    """How vectors are made and returned.
+
+    normalize: whether they have length 1 (the default).
+    dimensions: keep only the first so many components; 0 for all.
+    encoding: how they travel: float32 (the default), float16, int8 or binary; they come back as float32 all the same.
+    truncate: whether texts over the model's limit are cut (the default) or refused.
+    """
+
+    normalize: bool
+    dimensions: int
+    encoding: Encoding
+    truncate: bool
+
+
+class EmbedOptions(EncodeOptions, CallOptions, total=False):
+    """All of both, and `space`: the embedding space wanted, where it is not the mesh's default."""
+
+    space: str
+
+
+class AsyncClient:
+    """Talks to an orchestrator. Use it as a context manager, or `close` it; it may serve any number of tasks at once.
+
+    address: any gRPC target, such as `localhost:8001` or `dns:///orchestrator:8001`.
+    timeout_s: what a call gets that is not given its own.
+    token: sent as `authorization: Bearer <token>` with every call.
+    metadata: sent with every call.
+
+    Every method raises `SensoriumError`, by the kinds of `sensorium.errors`, where the call as a whole was refused;
+    what is wrong with one item stands in the answer, beside the good ones.
+    """
+
+    def __init__(
+        self,
+        address: str = "localhost:8001",
+        *,
+        timeout_s: float = 30.0,
+        token: str | None = None,
+        metadata: Metadata = (),
+    ) -> None:
+        """Opens a channel, which connects when it is first used."""
+        self.address = address
+        self._timeout_s = timeout_s
+        self._metadata = [*metadata, *([("authorization", f"Bearer {token}")] if token else [])]
+        self.channel: grpc.aio.Channel = open_channel(address)
+        self._stub = orchestrator_pb2_grpc.OrchestratorServiceStub(self.channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the channel; calls that run are cancelled."""
+        await self.channel.close()
+
+    async def embed(self, contents: Sequence[Content], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Returns one vector a content, in order, whatever the contents are."""
+        request = orchestrator_pb2.EmbedRequest(
+            contents=contents, space=options.get("space", ""), options=_encode_options(options)
+        )
+        return read_embeddings(await self._call(self._stub.Embed, request, options))
+
+    async def embed_stream(
+        self,
+        contents: AsyncIterator[tuple[str, Content]] | Iterable[tuple[str, Content]],
+        **options: Unpack[EmbedOptions],
+    ) -> AsyncIterator[tuple[str, NDArray[np.float32] | SensoriumError]]:
+        """Yields (id, vector or error) for each (id, content), as they are ready, in whatever order that is.
+
+        No more is taken from `contents` than the mesh works on, so that any number of them streams through. Without
+        `timeout_s` the stream may last for ever.
+        """
+        encode, space = _encode_options(options), options.get("space", "")
+
+        async def requests() -> AsyncIterator[orchestrator_pb2.EmbedStreamRequest]:
+            async for key, content in _each(contents):
+                yield orchestrator_pb2.EmbedStreamRequest(id=key, content=content, space=space, options=encode)
+
+        stream = self._stub.EmbedStream(
+            requests(), timeout=options.get("timeout_s"), metadata=tuple(self._outgoing(options))
+        )
+        try:
+            async for response in stream:
+                yield response.id, read_item(response.result)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            stream.cancel()
+
+    async def compare(
+        self,
+        queries: Sequence[Content],
+        candidates: Sequence[Content],
+        *,
+        space: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Comparison:
+        """Returns how alike each query is to each candidate, as cosines and, where calibrated, probabilities."""
+        request = orchestrator_pb2.CompareRequest(queries=queries, candidates=candidates, space=space)
+        return read_comparison(await self._call(self._stub.Compare, request, options))
+
+    async def classify(
+        self,
+        contents: Sequence[Content],
+        labels: Sequence[str | Label],
+        *,
+        templates: Sequence[str] = (),
+        top_k: int = 0,
+        multi_label: bool = False,
+        space: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Classification:
+        """Ranks labels for each content; a label is a name, or what `sensorium.label` makes of a name and examples.
+
+        templates: sentences that names are put through, `{}` standing for the name; () takes those of the model.
+        top_k: how many labels to return for each content; 0 for all.
+        multi_label: judge each label by itself; else the probabilities of a content's labels add up to 1.
+        """
+        request = orchestrator_pb2.ClassifyRequest(
+            contents=contents,
+            labels=[Label(name=each) if isinstance(each, str) else each for each in labels],
+            templates=templates,
+            top_k=top_k,
+            multi_label=multi_label,
+            space=space,
+        )
+        return read_classification(await self._call(self._stub.Classify, request, options))
+
+    async def fuse(
+        self,
+        items: Sequence[Sequence[Content | FusePart]],
+        *,
+        allow_partial: bool = False,
+        space: str = "",
+        model: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Fusion:
+        """Joins the parts of each item into one vector; `sensorium.part` gives a part its weight.
+
+        allow_partial: let an item through where some of its parts failed, as long as one is left.
+        """
+        parts = [
+            orchestrator_pb2.FuseItem(
+                parts=[each if isinstance(each, FusePart) else FusePart(content=each) for each in item]
+            )
+            for item in items
+        ]
+        request = orchestrator_pb2.FuseRequest(items=parts, allow_partial=allow_partial, space=space, model=model)
+        return read_fusion(await self._call(self._stub.Fuse, request, options))
+
+    async def describe(self, **options: Unpack[CallOptions]) -> orchestrator_pb2.DescribeResponse:
+        """Returns what the mesh is made of: services, models, spaces, limits."""
+        return await self._call(self._stub.Describe, orchestrator_pb2.DescribeRequest(), options)
+
+    async def _call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+        options: CallOptions | EmbedOptions,
+    ) -> _Response:
+        size = request.ByteSize()
+        if size > MAX_MESSAGE_BYTES:
+            raise InvalidInput(
+                f"the request has {size} bytes, over the limit of {MAX_MESSAGE_BYTES}; send fewer items in a call",
+                reason=Reason.MESSAGE_TOO_LARGE,
+                metadata={"limit": str(MAX_MESSAGE_BYTES), "size": str(size)},
+            )
+        timeout_s = options.get("timeout_s", self._timeout_s)
+        return await call(method, request, timeout_s=timeout_s, metadata=self._outgoing(options))
+
+    def _outgoing(self, options: CallOptions | EmbedOptions) -> Metadata:
+        request_id = options.get("request_id") or uuid.uuid4().hex
+        priority = options.get("priority", "interactive")
+        return [*self._metadata, ("x-request-id", request_id), ("x-priority", priority)]
+
+
+def _encode_options(options: EmbedOptions) -> embedding_pb2.EncodeOptions:
+    encoding = options.get("encoding", "float32")
+    if encoding not in _ENCODINGS:
+        raise ValueError(f"encoding is {encoding!r}; give one of {', '.join(_ENCODINGS)}")
+    return embedding_pb2.EncodeOptions(
+        normalize=options.get("normalize", True),
+        dimensions=options.get("dimensions", 0),
+        encoding=_ENCODINGS[encoding],
+        truncate=options.get("truncate", True),
+    )
+
+
+async def _each(
+    contents: AsyncIterator[tuple[str, Content]] | Iterable[tuple[str, Content]],
+) -> AsyncIterator[tuple[str, Content]]:
+    if isinstance(contents, AsyncIterator):
+        async for pair in contents:
+            yield pair
+        return
+    for pair in contents:
+        yield pair

@@ -1,0 +1,145 @@
+"""The client without asyncio: `AsyncClient` on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium.aio import AsyncClient, CallOptions, EmbedOptions
+from sensorium.answers import Classification, Comparison, Embeddings, Fusion
+from sensorium.channel import Metadata
+from sensorium.errors import SensoriumError
+from sensorium.v1 import orchestrator_pb2
+from sensorium.v1.content_pb2 import Content
+from sensorium.v1.orchestrator_pb2 import FusePart, Label
+
+_T = TypeVar("_T")
+_END = object()
+
+
+class Client:
+    """Talks to an orchestrator; every method is that of `AsyncClient`, and waits. Any number of threads may share it.
+
+    Use it as a context manager, or `close` it.
+    """
+
+    def __init__(
+        self,
+        address: str = "localhost:8001",
+        *,
+        timeout_s: float = 30.0,
+        token: str | None = None,
+        metadata: Metadata = (),
+    ) -> None:
+        """Starts the loop's thread and opens a channel, which connects when it is first used."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sensorium-client", daemon=True)
+        self._thread.start()
+
+        async def opened() -> AsyncClient:  # on the loop: a channel belongs to the loop that it is made on
+            return AsyncClient(address, timeout_s=timeout_s, token=token, metadata=metadata)
+
+        self._client = self._wait(opened())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the channel and ends the thread; closing twice does nothing."""
+        if self._loop.is_closed():
+            return
+        self._wait(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def embed(self, contents: Sequence[Content], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Returns one vector a content, in order; see `AsyncClient.embed`."""
+        return self._wait(self._client.embed(contents, **options))
+
+    def embed_stream(
+        self, contents: Iterable[tuple[str, Content]], **options: Unpack[EmbedOptions]
+    ) -> Iterator[tuple[str, NDArray[np.float32] | SensoriumError]]:
+        """Yields (id, vector or error) for each (id, content) as they are ready; see `AsyncClient.embed_stream`."""
+        stream = self._client.embed_stream(_off_the_loop(contents), **options)
+        try:
+            while (answer := self._wait(_next(stream))) is not None:
+                yield answer
+        finally:
+            self._wait(stream.aclose())  # type: ignore[attr-defined]  # an async generator has it
+
+    def compare(
+        self,
+        queries: Sequence[Content],
+        candidates: Sequence[Content],
+        *,
+        space: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Comparison:
+        """Returns how alike each query is to each candidate; see `AsyncClient.compare`."""
+        return self._wait(self._client.compare(queries, candidates, space=space, **options))
+
+    def classify(
+        self,
+        contents: Sequence[Content],
+        labels: Sequence[str | Label],
+        *,
+        templates: Sequence[str] = (),
+        top_k: int = 0,
+        multi_label: bool = False,
+        space: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Classification:
+        """Ranks labels for each content; see `AsyncClient.classify`."""
+        return self._wait(
+            self._client.classify(
+                contents, labels, templates=templates, top_k=top_k, multi_label=multi_label, space=space, **options
+            )
+        )
+
+    def fuse(
+        self,
+        items: Sequence[Sequence[Content | FusePart]],
+        *,
+        allow_partial: bool = False,
+        space: str = "",
+        model: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Fusion:
+        """Joins the parts of each item into one vector; see `AsyncClient.fuse`."""
+        return self._wait(self._client.fuse(items, allow_partial=allow_partial, space=space, model=model, **options))
+
+    def describe(self, **options: Unpack[CallOptions]) -> orchestrator_pb2.DescribeResponse:
+        """Returns what the mesh is made of."""
+        return self._wait(self._client.describe(**options))
+
+    def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Returns what `work` returns (Any: it is never sent to); an interrupt of this thread cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+
+async def _next(stream: AsyncIterator[_T]) -> _T | None:
+    return await anext(stream, None)
+
+
+async def _off_the_loop(items: Iterable[_T]) -> AsyncIterator[_T]:
+    """Yields the items of the caller's iterable, which may block, from a thread that may."""
+    iterator = iter(items)
+    while (item := await asyncio.to_thread(next, iterator, _END)) is not _END:
+        yield item  # type: ignore[misc]  # the sentinel is gone
