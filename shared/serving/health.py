@@ -2,58 +2,89 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-from grpc_health.v1 import health, health_pb2
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.serving.metrics import Metrics
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+_Context = grpc.aio.ServicerContext[Any, Any]  # Any: of whatever message; nothing here looks into it
 
 
-class Health:
-    """The health of one server: `""` is the process (alive), each service name says whether calls can be answered."""
+class Health(health_pb2_grpc.HealthServicer):
+    """`grpc.health.v1.Health` of one server: `""` is the process (alive), each service name whether it can answer.
+
+    grpcio's own servicer keeps its watchers for ever, which would hold up every shutdown until the grace is over; this
+    one tells them NOT_SERVING and ends.
+    """
 
     def __init__(self, services: Sequence[str], metrics: Metrics) -> None:
         """Starts with the process SERVING and every service NOT_SERVING."""
-        self.servicer = health.aio.HealthServicer()
         self._metrics = metrics
-        self._is_serving = dict.fromkeys(services, False)
+        self._services = tuple(services)
+        self._status: dict[str, int] = {"": _SERVING, **dict.fromkeys(services, _NOT_SERVING)}
         self._is_draining = False
+        self._changed = asyncio.Condition()
         for service in services:
             metrics.serving.labels(service).set(0)
 
     @property
     def is_ready(self) -> bool:
         """Whether every service can answer calls."""
-        return not self._is_draining and all(self._is_serving.values())
+        return all(status == _SERVING for status in self._status.values())
 
-    async def open(self) -> None:
-        """Publishes the first states."""
-        await self.servicer.set("", _SERVING)
-        for service in self._is_serving:
-            await self.servicer.set(service, _NOT_SERVING)
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: _Context) -> health_pb2.HealthCheckResponse:
+        """Returns the status of a service; NOT_FOUND for one that this server does not have."""
+        if request.service not in self._status:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service[:100]!r} here")
+        return health_pb2.HealthCheckResponse(status=self._status[request.service])
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: _Context
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """Yields the status of a service now and whenever it changes, until the server drains."""
+        told = None
+        while True:
+            status = self._status.get(request.service, _UNKNOWN)
+            if status != told:
+                told = status
+                yield health_pb2.HealthCheckResponse(status=status)
+                continue  # it may have changed while the watcher read
+            if self._is_draining:
+                return
+            async with self._changed:
+                if self._status.get(request.service, _UNKNOWN) == told and not self._is_draining:
+                    await self._changed.wait()
 
     async def set_serving(self, is_serving: bool) -> None:
         """Says whether the services of this server can answer; watchers hear at once. A draining one never can."""
         if self._is_draining:
             return
-        for service in self._is_serving:
-            if self._is_serving[service] != is_serving:
-                self._is_serving[service] = is_serving
-                self._metrics.serving.labels(service).set(int(is_serving))
-                await self.servicer.set(service, _SERVING if is_serving else _NOT_SERVING)
+        await self._set(dict.fromkeys(self._services, _SERVING if is_serving else _NOT_SERVING))
 
     async def drain(self) -> None:
-        """Reports NOT_SERVING for good, the process included, before the listeners close."""
-        await self.set_serving(False)
+        """Reports NOT_SERVING for good, the process included, before the listeners close; watchers are let go."""
         self._is_draining = True
-        await self.servicer.enter_graceful_shutdown()
+        await self._set(dict.fromkeys(self._status, _NOT_SERVING))
+
+    async def _set(self, status: dict[str, int]) -> None:
+        self._status |= status
+        for service in self._services:
+            self._metrics.serving.labels(service).set(int(self._status[service] == _SERVING))
+        async with self._changed:
+            self._changed.notify_all()
 
 
 class HttpEndpoint:

@@ -14,7 +14,15 @@ import grpc
 import grpc.aio
 from opentelemetry import propagate, trace
 
-from sensorium.errors import Cancelled, DeadlineExceeded, InternalError, InvalidInput, Reason, SensoriumError
+from sensorium.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    Reason,
+    SensoriumError,
+    Unavailable,
+)
 from sensorium.status import to_status
 from shared.serving.call import Call, check_call, enter_call, read_call
 from shared.serving.metrics import Metrics
@@ -23,6 +31,9 @@ _log = logging.getLogger("sensorium.call")
 
 # Calls of these services are not counted as work: probes must neither fill the log nor hold up a drain.
 _QUIET = ("/grpc.health.", "/grpc.reflection.")
+
+_QUIET_S = 0.005  # how long no call must come for callers to have let off, and how often that is tried
+_QUIET_TRIES = 200
 
 # Any below: gRPC's handlers are generic over messages that the interceptor never looks into.
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -39,20 +50,34 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Surrounds every call of a server; see the module."""
 
     def __init__(
-        self, metrics: Metrics, tracer: trace.Tracer, *, default_deadline_s: float, max_message_bytes: int
+        self, service: str, metrics: Metrics, tracer: trace.Tracer, *, default_deadline_s: float, max_message_bytes: int
     ) -> None:
         """Takes what it reports to, and the two limits that it holds calls to."""
+        self._service = service
         self._metrics = metrics
         self._tracer = tracer
         self._default_deadline_s = default_deadline_s
         self._max_message_bytes = max_message_bytes
+        self._is_draining = False
+        self._arrived = 0
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def idle(self) -> None:
-        """Returns once no call is running."""
+    async def drained(self) -> None:
+        """Refuses new calls from now on and returns once the accepted ones have ended and callers have let off.
+
+        A server that stops cancels what lies unread in gRPC's core. So new calls get an answer, UNAVAILABLE, until
+        none has come for a moment; callers who never let off are left to their cancelled calls after a second.
+        """
+        self._is_draining = True
         await self._idle.wait()
+        for _ in range(_QUIET_TRIES):
+            arrived = self._arrived
+            await asyncio.sleep(_QUIET_S)
+            await self._idle.wait()
+            if self._arrived == arrived:
+                return
 
     async def intercept_service(
         self,
@@ -130,6 +155,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         try:
             with self._span(method, context) as span:
                 try:
+                    self._check_open()
                     check_call(call)
                     if call.remaining_s() <= 0:
                         self._metrics.dropped.labels("", "expired").inc()
@@ -159,7 +185,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         ) as span:
             yield span
 
+    def _check_open(self) -> None:
+        if self._is_draining:
+            raise Unavailable(
+                f"the {self._service} service is shutting down; try another replica, or again in a second",
+                reason=Reason.DRAINING,
+                metadata={"service": self._service},
+                retry_after_s=1.0,
+            )
+
     def _enter(self, method: str) -> None:
+        self._arrived += 1
         self._running += 1
         self._idle.clear()
         self._metrics.in_flight.labels(method).inc()

@@ -59,6 +59,7 @@ async def listening(
         OSError: a port is taken.
     """
     interceptor = CallInterceptor(
+        name,
         metrics,
         tracing.tracer,
         default_deadline_s=config.default_deadline_s,
@@ -67,14 +68,13 @@ async def listening(
     health = Health(services, metrics)
     server = grpc.aio.server(interceptors=[interceptor], options=_options(config))
     add(server)
-    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if config.reflection:
         known = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
         reflection.enable_server_reflection([*services, *known], server)
     port = _bind(server, config)
     http = HttpEndpoint(config.host, config.metrics_port, metrics, health)
     try:
-        await health.open()
         await server.start()
         _log.info("serving", extra={"f": {"port": port, "metrics_port": http.port}})
         yield Running(port, http.port, health)
@@ -108,14 +108,12 @@ async def _drain(server: grpc.aio.Server, health: Health, interceptor: CallInter
     await health.drain()
     if config.drain_delay_s:
         await asyncio.sleep(config.drain_delay_s)  # load balancers act on NOT_SERVING; calls are still answered
-    stopping = asyncio.create_task(server.stop(config.drain_grace_s))
-    try:
-        async with asyncio.timeout(config.drain_grace_s):
-            await interceptor.idle()
-    except TimeoutError:
-        _log.warning("the grace is over; calls that still run are cancelled")
-    await server.stop(None)  # what is left are health watches, which would last for ever
-    await stopping
+    ended = asyncio.get_running_loop().time() + config.drain_grace_s
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(ended):
+            await interceptor.drained()
+    # Returns as soon as nothing runs; at the end of the grace, what still does is cancelled.
+    await server.stop(max(0.0, ended - asyncio.get_running_loop().time()))
 
 
 def run(

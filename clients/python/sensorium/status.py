@@ -66,6 +66,8 @@ def from_rpc_error(error: grpc.RpcError) -> SensoriumError:
     if rich is not None:
         return from_status(rich)
     code, text = error.code(), error.details() or ""
+    if code is grpc.StatusCode.CANCELLED:  # not by us: a caller's own cancellation is no error of the call
+        return Unavailable("the server is shutting down and cancelled the call", reason=Reason.DRAINING)
     kind = BY_CODE.get(code.value[0], InternalError)
     return kind(_FOREIGN.get(code, text) or f"the call ended with {code.name}")
 
