@@ -81,7 +81,7 @@ async def listening(
     finally:
         await _drain(server, health, interceptor, config)
         http.close()
-        tracing.close()
+        await asyncio.to_thread(tracing.close)  # it sends what is left, and waits for that
         _log.info("stopped")
 
 
