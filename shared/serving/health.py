@@ -98,7 +98,10 @@ class HttpEndpoint:
         """
         self._server = ThreadingHTTPServer((host.strip("[]"), port), _handler(metrics, health))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        # The poll is how long a close takes; the default of half a second would hold up every drain.
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="metrics", daemon=True
+        )
         self.port: int = self._server.server_address[1]
         self._thread.start()
 

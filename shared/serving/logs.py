@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TextIO
@@ -37,6 +38,7 @@ def set_up_logging(service: str, level: str, stream: TextIO | None = None) -> No
     Raises:
         ValueError: the level is none of logging's.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's core writes lines that are no JSON
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

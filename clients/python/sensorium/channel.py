@@ -37,8 +37,14 @@ def open_channel(address: str, *, max_message_bytes: int = WIRE_MESSAGE_BYTES) -
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 1_000),  # also how long one attempt to connect may take
             ("grpc.max_reconnect_backoff_ms", 1_000),
+            # A peer whose machine vanished is left within seconds, not at each call's deadline.
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 3_000),
+            ("grpc.http2.ping_timeout_ms", 3_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
             ("grpc.dns_min_time_between_resolutions_ms", 1_000),
             ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
             ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for the web, not for the mesh

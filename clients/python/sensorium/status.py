@@ -19,6 +19,7 @@ _Detail = TypeVar("_Detail", error_details_pb2.ErrorInfo, error_details_pb2.BadR
 # What a peer that is not Sensorium, or gRPC itself, means by a code that we never send.
 _FOREIGN = {
     grpc.StatusCode.UNIMPLEMENTED: "the server has no such method: is it another service, or another version?",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "the deadline passed before an answer came; give the call more time",
     grpc.StatusCode.UNKNOWN: "the server failed without saying why",
 }
 

@@ -1,0 +1,40 @@
+"""Embed: one vector for each content, whatever it is."""
+
+from __future__ import annotations
+
+import time
+
+from sensorium.errors import SensoriumError
+from sensorium.status import to_status
+from sensorium.v1.embedding_pb2 import ItemResult
+from sensorium.v1.orchestrator_pb2 import EmbedRequest, EmbedResponse
+from services.orchestrator.batches import Outcome
+from services.orchestrator.checks import check_count, check_options
+from services.orchestrator.contents import pieces
+from services.orchestrator.encode import encode
+from services.orchestrator.mesh import Mesh
+from services.orchestrator.receipts import receipt
+
+
+async def embed(request: EmbedRequest, mesh: Mesh, max_items: int) -> EmbedResponse:
+    """Returns one result a content, in request order, all in one space.
+
+    Raises:
+        SensoriumError: the request as a whole is refused; what is wrong with a content is that content's result.
+    """
+    started = time.perf_counter_ns()
+    check_count("contents", len(request.contents), max_items)
+    space = mesh.space(request.space)
+    check_options(request.options, space)
+    encoded = await encode(pieces("contents", request.contents), space, mesh, request.options)
+    return EmbedResponse(
+        results=[item_result(outcome) for outcome in encoded.outcomes],
+        receipt=receipt(encoded.receipts, time.perf_counter_ns() - started),
+    )
+
+
+def item_result(outcome: Outcome) -> ItemResult:
+    """Returns the message of what became of one item."""
+    if isinstance(outcome, SensoriumError):
+        return ItemResult(error=to_status(outcome))
+    return ItemResult(embedding=outcome)

@@ -1,0 +1,117 @@
+"""The fan-out: contents of any kind to vectors of one space, every encoder in one batched call, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium import vectors
+from sensorium.errors import FailedPrecondition, InternalError, InvalidInput, SensoriumError, Unavailable
+from sensorium.v1.embedding_pb2 import EncodeOptions, Receipt
+from services.orchestrator.batches import Outcome, Outcomes, in_batches
+from services.orchestrator.bridge import carry
+from services.orchestrator.concurrency import run_all
+from services.orchestrator.contents import Piece, by_kind, without_kind
+from services.orchestrator.encoders import EncodeResponse
+from services.orchestrator.mesh import Mesh
+from services.orchestrator.spaces import Route, Space, model_id
+
+
+async def encode(pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions) -> Outcomes:
+    """Returns what became of contents in one space, in order: a vector each, or the error of that content alone.
+
+    Raises:
+        DeadlineExceeded: the time of the call is over.
+    """
+    places = by_kind(pieces)
+    answers = await run_all(
+        *(_encode_kind(kind, [pieces[place] for place in ours], space, mesh, options) for kind, ours in places.items())
+    )
+    outcomes: dict[int, Outcome] = {}
+    receipts: list[Receipt] = []
+    for ours, answer in zip(places.values(), answers, strict=True):
+        outcomes.update(zip(ours, answer.outcomes, strict=True))
+        receipts.extend(answer.receipts)
+    return Outcomes([outcomes[place] for place in range(len(pieces))], receipts)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Contents as the rows of a matrix.
+
+    rows: (n, dim) float32, of length 1, in the order of the contents; NaN where one failed.
+    errors: why, by row.
+    """
+
+    rows: NDArray[np.float32]
+    errors: Mapping[int, SensoriumError]
+    receipts: Sequence[Receipt]
+
+
+async def encode_rows(pieces: Sequence[Piece], space: Space, mesh: Mesh) -> Rows:
+    """Returns contents as rows to calculate with.
+
+    Raises:
+        DeadlineExceeded: the time of the call is over.
+    """
+    encoded = await encode(pieces, space, mesh, EncodeOptions())
+    rows = np.full((len(pieces), space.dim), np.nan, np.float32)
+    errors: dict[int, SensoriumError] = {}
+    for place, outcome in enumerate(encoded.outcomes):
+        if isinstance(outcome, SensoriumError):
+            errors[place] = outcome
+            continue
+        try:
+            rows[place] = vectors.read(outcome)
+        except InvalidInput as error:
+            errors[place] = InternalError(f"an encoder returned a vector that {error.problem}")
+    return Rows(rows, errors, encoded.receipts)
+
+
+async def _encode_kind(
+    kind: str, pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions
+) -> Outcomes:
+    if not kind:
+        return Outcomes([without_kind(piece) for piece in pieces])
+    if kind == "embedding":
+        return await carry(pieces, space, mesh, options)
+    try:
+        route = mesh.route(space, pieces[0].modality)
+    except FailedPrecondition as error:
+        return Outcomes([error.at(piece.path) for piece in pieces])
+    except Unavailable as error:
+        return Outcomes([error] * len(pieces))
+    return await _encode_batches(pieces, route, space, options)
+
+
+async def _encode_batches(pieces: Sequence[Piece], route: Route, space: Space, options: EncodeOptions) -> Outcomes:
+    chosen = EncodeOptions()
+    chosen.CopyFrom(options)
+    chosen.model = model_id(route.model)
+
+    async def send(batch: Sequence[Piece]) -> EncodeResponse:
+        return await route.encoder.encode([piece.content for piece in batch], chosen)
+
+    answer = await in_batches(pieces, route.model.limits, lambda piece: piece.content.ByteSize(), send)
+    dim = options.dimensions or space.dim
+    return Outcomes(
+        [_verified(outcome, piece, route, space, dim) for outcome, piece in zip(answer.outcomes, pieces, strict=True)],
+        answer.receipts,
+    )
+
+
+def _verified(outcome: Outcome, piece: Piece, route: Route, space: Space, dim: int) -> Outcome:
+    """Returns an encoder's outcome as the caller may see it; a vector of another space is never passed off as one."""
+    if isinstance(outcome, SensoriumError):
+        return piece.rooted(outcome)
+    if outcome.space == space.name and outcome.dim == dim:
+        return outcome
+    peer = route.encoder.peer
+    return InternalError(
+        f"the {peer.name} service returned {outcome.dim} components of the space {outcome.space!r}, "
+        f"where {dim} of {space.name!r} were asked for",
+        metadata={"service": peer.name, "address": peer.address},
+    )

@@ -1,0 +1,105 @@
+"""The orchestrator's gRPC services: each rpc is one function of its own file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import version
+
+import grpc
+import grpc.aio
+
+from sensorium.v1 import model_pb2, model_pb2_grpc, orchestrator_pb2, orchestrator_pb2_grpc
+from services.orchestrator.classify import classify
+from services.orchestrator.compare import compare
+from services.orchestrator.describe import describe
+from services.orchestrator.embed import embed
+from services.orchestrator.embed_stream import embed_stream
+from services.orchestrator.fuse import fuse
+from services.orchestrator.mesh import Mesh
+from services.orchestrator.models import get_model, list_models, load_model, unload_model
+from shared.serving.config import ServerConfig
+
+
+class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
+    """Answers the calls that users make."""
+
+    def __init__(self, mesh: Mesh, config: ServerConfig) -> None:
+        """Takes the mesh to compose, and the limits to hold callers to."""
+        self._mesh = mesh
+        self._config = config
+        self._version = version("sensorium")
+
+    async def Embed(
+        self, request: orchestrator_pb2.EmbedRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.EmbedResponse:
+        """See `embed.py`."""
+        return await embed(request, self._mesh, self._config.max_items)
+
+    async def EmbedStream(
+        self,
+        request_iterator: AsyncIterator[orchestrator_pb2.EmbedStreamRequest],
+        context: grpc.aio.ServicerContext[orchestrator_pb2.EmbedStreamRequest, orchestrator_pb2.EmbedStreamResponse],
+    ) -> AsyncIterator[orchestrator_pb2.EmbedStreamResponse]:
+        """See `embed_stream.py`."""
+        # Written, not yielded: a cancellation does not reach a generator that is suspended at a yield, and the batches
+        # on their way would outlive the call.
+        await embed_stream(request_iterator, context.write, self._mesh)
+        nothing: Sequence[orchestrator_pb2.EmbedStreamResponse] = ()
+        for response in nothing:
+            yield response
+
+    async def Compare(
+        self, request: orchestrator_pb2.CompareRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.CompareResponse:
+        """See `compare.py`."""
+        return await compare(request, self._mesh, self._config.max_items)
+
+    async def Classify(
+        self, request: orchestrator_pb2.ClassifyRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.ClassifyResponse:
+        """See `classify.py`."""
+        return await classify(request, self._mesh, self._config.max_items)
+
+    async def Fuse(
+        self, request: orchestrator_pb2.FuseRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.FuseResponse:
+        """See `fuse.py`."""
+        return await fuse(request, self._mesh, self._config.max_items)
+
+    async def Describe(
+        self, request: orchestrator_pb2.DescribeRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.DescribeResponse:
+        """See `describe.py`."""
+        return describe(self._mesh, self._config, self._version)
+
+
+class ModelServicer(model_pb2_grpc.ModelServiceServicer):
+    """Answers for the models of all peers; see `models.py`."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        """Takes the mesh whose models these are."""
+        self._mesh = mesh
+
+    async def ListModels(
+        self, request: model_pb2.ListModelsRequest, context: grpc.ServicerContext
+    ) -> model_pb2.ListModelsResponse:
+        """Returns a page of models."""
+        return await list_models(request, self._mesh)
+
+    async def GetModel(
+        self, request: model_pb2.GetModelRequest, context: grpc.ServicerContext
+    ) -> model_pb2.GetModelResponse:
+        """Returns one model."""
+        return await get_model(request, self._mesh)
+
+    async def LoadModel(
+        self, request: model_pb2.LoadModelRequest, context: grpc.ServicerContext
+    ) -> model_pb2.LoadModelResponse:
+        """Loads a model at the peer where it belongs."""
+        return await load_model(request, self._mesh)
+
+    async def UnloadModel(
+        self, request: model_pb2.UnloadModelRequest, context: grpc.ServicerContext
+    ) -> model_pb2.UnloadModelResponse:
+        """Unloads a model at the peer that has it."""
+        return await unload_model(request, self._mesh)
