@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -39,9 +40,12 @@ async def running(
 
 
 def metric(service: Running, text: str) -> float:
-    """Returns the value of the first line of `/metrics` that starts with `text`, or 0 where there is none."""
-    import urllib.request
+    """Returns the sum of the lines of a service's `/metrics` that start with `text`."""
+    return metric_at(service.metrics_port, text)
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=5) as page:
+
+def metric_at(port: int, text: str) -> float:
+    """Returns the sum of the lines of `/metrics` at a port that start with `text`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
         lines = page.read().decode().splitlines()
-    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(text)), 0.0)
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(text))

@@ -53,8 +53,10 @@ class Mesh:
 
     @property
     def is_serving(self) -> bool:
-        """Whether at least one encoder serves."""
-        return any(encoder.peer.is_serving and encoder.peer.is_known for encoder in self.encoders)
+        """Whether at least one encoder serves, and of every peer it is known whether it does."""
+        return all(peer.is_settled for peer in self.peers) and any(
+            encoder.peer.is_serving and encoder.peer.is_known for encoder in self.encoders
+        )
 
     def read(self) -> None:
         """Reads the spaces anew from what is known of the peers."""

@@ -38,6 +38,7 @@ _RETRY_S = 0.25
 # Models come and go without a change of health when somebody loads them at the peer itself.
 _REFRESH_S = 30.0
 _LIST_TIMEOUT_S = 5.0
+_SETTLE_S = 3.0  # how long the first answer of a peer is waited for before the mesh serves without it; a guess
 _PAGE_SIZE = 1000
 _MAX_PAGES = 100
 # What a caller waits who is told that a peer is down and not for how long: a channel reconnects within a second.
@@ -53,6 +54,7 @@ class Peer:
     service: the full name of its gRPC service, of which its health speaks.
     models: as last listed; empty until then.
     is_known: whether they were listed at least once.
+    is_settled: whether its first answer came, or is no longer waited for.
     """
 
     def __init__(self, name: str, address: str, service: str, channel: grpc.aio.Channel) -> None:
@@ -63,6 +65,7 @@ class Peer:
         self.model_service: ModelServiceAsyncStub = model_pb2_grpc.ModelServiceStub(channel)
         self.models: Sequence[Model] = ()
         self.is_known = False
+        self.is_settled = False
         self.state: orchestrator_pb2.ServiceState.ValueType = orchestrator_pb2.SERVICE_STATE_UNREACHABLE
         self.problem = "it has not answered yet"
         self._service = service
@@ -126,11 +129,16 @@ class Peer:
             page.page_token = answer.next_page_token
             if not page.page_token:
                 break
-        self.models, self.is_known = models, True
+        self.models, self.is_known, self.is_settled = models, True, True
 
     async def watch(self, on_change: OnChange) -> None:
         """Follows the peer's health and models until cancelled; awaits `on_change` after every change of either."""
-        await run_all(self._watch_health(on_change), self._watch_models(on_change))
+        await run_all(self._watch_health(on_change), self._watch_models(on_change), self._settle(on_change))
+
+    async def _settle(self, on_change: OnChange) -> None:
+        await asyncio.sleep(_SETTLE_S)  # a peer that says nothing at all must not hold up the others for ever
+        self.is_settled = True
+        await on_change()
 
     async def _watch_health(self, on_change: OnChange) -> None:
         while True:  # until cancelled
@@ -178,6 +186,7 @@ class Peer:
         if state != self.state:
             name = orchestrator_pb2.ServiceState.Name(state).removeprefix("SERVICE_STATE_").lower()
             _log.info("peer", extra={"f": {"peer": self.name, "state": name, "problem": problem}})
+        self.is_settled |= state != orchestrator_pb2.SERVICE_STATE_SERVING  # else its models are still to be listed
         self.state, self.problem = state, problem
 
     def _named(self, error: SensoriumError) -> SensoriumError:
