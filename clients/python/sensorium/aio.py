@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 import grpc.aio
 import numpy as np
@@ -22,10 +23,11 @@ from sensorium.answers import (
     read_fusion,
     read_item,
 )
-from sensorium.channel import MAX_MESSAGE_BYTES, Metadata, call, open_channel
-from sensorium.errors import InvalidInput, Reason, SensoriumError
+from sensorium.channel import Metadata, call, open_channel
+from sensorium.errors import InvalidInput, SensoriumError
+from sensorium.options import CallOptions, EmbedOptions, check_names, encode_options, header, refusal_of_size
 from sensorium.status import from_rpc_error
-from sensorium.v1 import embedding_pb2, orchestrator_pb2, orchestrator_pb2_grpc
+from sensorium.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 from sensorium.v1.content_pb2 import Content
 from sensorium.v1.orchestrator_pb2 import FusePart, Label
 
@@ -34,48 +36,6 @@ if TYPE_CHECKING:
 
 _Request = TypeVar("_Request", bound="Message")
 _Response = TypeVar("_Response", bound="Message")
-
-Encoding = Literal["float32", "float16", "int8", "binary"]
-_ENCODINGS = {
-    "float32": embedding_pb2.VECTOR_ENCODING_FLOAT32,
-    "float16": embedding_pb2.VECTOR_ENCODING_FLOAT16,
-    "int8": embedding_pb2.VECTOR_ENCODING_INT8,
-    "binary": embedding_pb2.VECTOR_ENCODING_BINARY,
-}
-
-
-class CallOptions(TypedDict, total=False):
-    """What every call can be told.
-
-    timeout_s: seconds until the call is given up; the client's `timeout_s` where it is not given.
-    request_id: an id that also stands in the logs and traces of the mesh; made where it is not given.
-    priority: `interactive` (the default) goes before `batch` in every queue.
-    """
-
-    timeout_s: float
-    request_id: str
-    priority: Literal["interactive", "batch"]
-
-
-class EncodeOptions(TypedDict, total=False):
-    """How vectors are made and returned.
-
-    normalize: whether they have length 1 (the default).
-    dimensions: keep only the first so many components; 0 for all.
-    encoding: how they travel: float32 (the default), float16, int8 or binary; they come back as float32 all the same.
-    truncate: whether texts over the model's limit are cut (the default) or refused.
-    """
-
-    normalize: bool
-    dimensions: int
-    encoding: Encoding
-    truncate: bool
-
-
-class EmbedOptions(EncodeOptions, CallOptions, total=False):
-    """All of both, and `space`: the embedding space wanted, where it is not the mesh's default."""
-
-    space: str
 
 
 class AsyncClient:
@@ -98,10 +58,14 @@ class AsyncClient:
         token: str | None = None,
         metadata: Metadata = (),
     ) -> None:
-        """Opens a channel, which connects when it is first used."""
+        """Opens a channel, which connects when it is first used.
+
+        Raises:
+            InvalidInput: the token has characters that no header can carry.
+        """
         self.address = address
         self._timeout_s = timeout_s
-        self._metadata = [*metadata, *([("authorization", f"Bearer {token}")] if token else [])]
+        self._metadata = [*metadata, *([header("authorization", f"Bearer {token}")] if token else [])]
         self.channel: grpc.aio.Channel = open_channel(address)
         self._stub = orchestrator_pb2_grpc.OrchestratorServiceStub(self.channel)
 
@@ -120,9 +84,9 @@ class AsyncClient:
     async def embed(self, contents: Sequence[Content], **options: Unpack[EmbedOptions]) -> Embeddings:
         """Returns one vector a content, in order, whatever the contents are."""
         request = orchestrator_pb2.EmbedRequest(
-            contents=contents, space=options.get("space", ""), options=_encode_options(options)
+            contents=contents, space=options.get("space", ""), options=encode_options(options)
         )
-        return read_embeddings(await self._call(self._stub.Embed, request, options))
+        return read_embeddings(await self._call(self._stub.Embed, request, options, EmbedOptions))
 
     async def embed_stream(
         self,
@@ -132,13 +96,25 @@ class AsyncClient:
         """Yields (id, vector or error) for each (id, content), as they are ready, in whatever order that is.
 
         No more is taken from `contents` than the mesh works on, so that any number of them streams through. Without
-        `timeout_s` the stream may last for ever.
+        `timeout_s` the stream may last for ever. What `contents` itself raises is raised here, after the answers to all
+        that came before it.
         """
-        encode, space = _encode_options(options), options.get("space", "")
+        check_names(options, EmbedOptions)
+        encode, space = encode_options(options), options.get("space", "")
+        refused: deque[tuple[str, InvalidInput]] = deque()
+        faults: list[Exception] = []
 
         async def requests() -> AsyncIterator[orchestrator_pb2.EmbedStreamRequest]:
-            async for key, content in _each(contents):
-                yield orchestrator_pb2.EmbedStreamRequest(id=key, content=content, space=space, options=encode)
+            try:
+                async for key, content in _each(contents):
+                    request = orchestrator_pb2.EmbedStreamRequest(id=key, content=content, space=space, options=encode)
+                    too_large = refusal_of_size(request, "content")
+                    if too_large is None:
+                        yield request
+                    else:  # one such message would end the whole stream
+                        refused.append((key, too_large))
+            except Exception as fault:  # noqa: BLE001  # gRPC would swallow it; it is raised below instead
+                faults.append(fault)
 
         stream = self._stub.EmbedStream(
             requests(), timeout=options.get("timeout_s"), metadata=tuple(self._outgoing(options))
@@ -146,10 +122,16 @@ class AsyncClient:
         try:
             async for response in stream:
                 yield response.id, read_item(response.result)
+                while refused:
+                    yield refused.popleft()
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
         finally:
             stream.cancel()
+        for answer in refused:
+            yield answer
+        if faults:
+            raise faults[0]
 
     async def compare(
         self,
@@ -221,33 +203,19 @@ class AsyncClient:
         method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
         request: _Request,
         options: CallOptions | EmbedOptions,
+        kind: type[CallOptions] = CallOptions,
     ) -> _Response:
-        size = request.ByteSize()
-        if size > MAX_MESSAGE_BYTES:
-            raise InvalidInput(
-                f"the request has {size} bytes, over the limit of {MAX_MESSAGE_BYTES}; send fewer items in a call",
-                reason=Reason.MESSAGE_TOO_LARGE,
-                metadata={"limit": str(MAX_MESSAGE_BYTES), "size": str(size)},
-            )
+        check_names(options, kind)
+        too_large = refusal_of_size(request, "")
+        if too_large is not None:
+            raise too_large
         timeout_s = options.get("timeout_s", self._timeout_s)
         return await call(method, request, timeout_s=timeout_s, metadata=self._outgoing(options))
 
     def _outgoing(self, options: CallOptions | EmbedOptions) -> Metadata:
         request_id = options.get("request_id") or uuid.uuid4().hex
         priority = options.get("priority", "interactive")
-        return [*self._metadata, ("x-request-id", request_id), ("x-priority", priority)]
-
-
-def _encode_options(options: EmbedOptions) -> embedding_pb2.EncodeOptions:
-    encoding = options.get("encoding", "float32")
-    if encoding not in _ENCODINGS:
-        raise ValueError(f"encoding is {encoding!r}; give one of {', '.join(_ENCODINGS)}")
-    return embedding_pb2.EncodeOptions(
-        normalize=options.get("normalize", True),
-        dimensions=options.get("dimensions", 0),
-        encoding=_ENCODINGS[encoding],
-        truncate=options.get("truncate", True),
-    )
+        return [*self._metadata, header("x-request-id", request_id), header("x-priority", priority)]
 
 
 async def _each(

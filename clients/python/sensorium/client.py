@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import queue
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -11,16 +14,16 @@ from typing import Any, Self, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.aio import AsyncClient, CallOptions, EmbedOptions
+from sensorium.aio import AsyncClient
 from sensorium.answers import Classification, Comparison, Embeddings, Fusion
 from sensorium.channel import Metadata
 from sensorium.errors import SensoriumError
+from sensorium.options import CallOptions, EmbedOptions
 from sensorium.v1 import orchestrator_pb2
 from sensorium.v1.content_pb2 import Content
 from sensorium.v1.orchestrator_pb2 import FusePart, Label
 
 _T = TypeVar("_T")
-_END = object()
 
 
 class Client:
@@ -45,7 +48,11 @@ class Client:
         async def opened() -> AsyncClient:  # on the loop: a channel belongs to the loop that it is made on
             return AsyncClient(address, timeout_s=timeout_s, token=token, metadata=metadata)
 
-        self._client = self._wait(opened())
+        try:
+            self._client = self._wait(opened())
+        except BaseException:
+            self._stop()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -59,10 +66,8 @@ class Client:
         """Closes the channel and ends the thread; closing twice does nothing."""
         if self._loop.is_closed():
             return
-        self._wait(self._client.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._wait(self._end())
+        self._stop()
 
     def embed(self, contents: Sequence[Content], **options: Unpack[EmbedOptions]) -> Embeddings:
         """Returns one vector a content, in order; see `AsyncClient.embed`."""
@@ -77,7 +82,8 @@ class Client:
             while (answer := self._wait(_next(stream))) is not None:
                 yield answer
         finally:
-            self._wait(stream.aclose())  # type: ignore[attr-defined]  # an async generator has it
+            if not self._loop.is_closed():  # then the stream went with the client
+                self._wait(stream.aclose())  # type: ignore[attr-defined]  # an async generator has it
 
     def compare(
         self,
@@ -124,8 +130,23 @@ class Client:
         """Returns what the mesh is made of."""
         return self._wait(self._client.describe(**options))
 
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        """Closes the channel, lets what runs on the loop notice, and ends the streams that were left open."""
+        await self._client.close()
+        if running := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(running, timeout=1.0)  # cancelled by the channel: a moment is enough
+        await self._loop.shutdown_asyncgens()
+
     def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Returns what `work` returns (Any: it is never sent to); an interrupt of this thread cancels it."""
+        if self._loop.is_closed():
+            work.close()
+            raise RuntimeError("this client is closed; make a new one")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -139,7 +160,44 @@ async def _next(stream: AsyncIterator[_T]) -> _T | None:
 
 
 async def _off_the_loop(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """Yields the items of the caller's iterable, which may block, from a thread that may."""
-    iterator = iter(items)
-    while (item := await asyncio.to_thread(next, iterator, _END)) is not _END:
-        yield item  # type: ignore[misc]  # the sentinel is gone
+    """Yields the items of the caller's iterable, which may block, one by one as they are asked for, from a thread.
+
+    The thread is a daemon, not one of the loop's: an iterable that blocks for ever, as a terminal does where nobody
+    types, must not keep the program from ending.
+    """
+    loop = asyncio.get_running_loop()
+    asked: queue.SimpleQueue[asyncio.Future[list[_T]] | None] = queue.SimpleQueue()
+
+    def take() -> None:
+        iterator = iter(items)
+        with contextlib.suppress(RuntimeError):  # the loop was closed while the iterable blocked: nobody waits
+            while (future := asked.get()) is not None:
+                loop.call_soon_threadsafe(_settle, future, *_next_of(iterator))
+
+    threading.Thread(target=take, name="sensorium-source", daemon=True).start()
+    try:
+        while True:
+            future: asyncio.Future[list[_T]] = loop.create_future()
+            asked.put(future)
+            if not (found := await future):
+                return
+            yield found[0]
+    finally:
+        asked.put(None)
+
+
+def _next_of(iterator: Iterator[_T]) -> tuple[list[_T], Exception | None]:
+    """Returns the next item in a list, which is empty at the end; or what the iterator raised."""
+    try:
+        return list(itertools.islice(iterator, 1)), None
+    except Exception as fault:  # noqa: BLE001  # it is raised where the items are awaited
+        return [], fault
+
+
+def _settle(future: asyncio.Future[list[_T]], found: list[_T], fault: Exception | None) -> None:
+    if future.done():  # nobody waits any more
+        return
+    if fault is None:
+        future.set_result(found)
+    else:
+        future.set_exception(fault)

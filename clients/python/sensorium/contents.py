@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sensorium import vectors
+from sensorium.errors import InvalidInput
 from sensorium.v1 import content_pb2
 from sensorium.v1.content_pb2 import Content, Pcm
 from sensorium.v1.orchestrator_pb2 import FusePart, Label
@@ -25,10 +26,18 @@ _MODALITIES = {
 
 
 def text(words: str) -> Content:
-    """Makes a text."""
+    """Makes a text.
+
+    Raises:
+        TypeError: it is no str.
+        InvalidInput: UTF-8 cannot say it.
+    """
     if not isinstance(words, str):
         raise TypeError(f"a text is a str, not {type(words).__name__}")
-    return Content(text=words)
+    try:
+        return Content(text=words)
+    except UnicodeEncodeError:  # half a surrogate pair: bytes that were not UTF-8 when they became a str
+        raise InvalidInput("holds bytes that were no UTF-8; give it as Unicode", field="text") from None
 
 
 def image(picture: Path | bytes | NDArray[np.uint8]) -> Content:
@@ -60,8 +69,15 @@ def audio(sound: Path | bytes | NDArray[Any], sample_rate_hz: int | None = None)
 
 
 def embedding(vector: ArrayLike, space: str = "") -> Content:
-    """Makes a content of a vector (dim,) that is there already; it stands for the thing itself."""
-    return Content(embedding=vectors.write(np.asarray(vector, np.float32).reshape(-1), space))
+    """Makes a content of a vector (dim,) that is there already; it stands for the thing itself.
+
+    Raises:
+        TypeError: it is of another shape; several vectors are several contents.
+    """
+    row = np.asarray(vector, np.float32)
+    if row.ndim != 1:
+        raise TypeError(f"a vector is (dim,), not {row.shape}")
+    return Content(embedding=vectors.write(row, space))
 
 
 def label(name: str, examples: Sequence[Content] = (), *, is_tag: bool = False) -> Label:

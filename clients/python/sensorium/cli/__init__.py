@@ -1,0 +1,69 @@
+"""The command line: `sensorium`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from sensorium.cli import classify, compare, embed, fuse, models, options, serve, status, up, version
+from sensorium.cli.demo.command import demo
+from sensorium.cli.failures import UNAVAILABLE, USAGE, UsageFault, code_of, say
+from sensorium.cli.processes import MeshError
+from sensorium.errors import SensoriumError
+
+_HELP = """Models as a service for text, pictures and sound: embed anything, compare anything with anything.
+
+Start a mesh with `sensorium up`, and call it from another terminal."""
+
+_EPILOG = options.examples(
+    "sensorium up",
+    'sensorium compare "a red circle" --with red.png --with blue.png',
+    "sensorium classify photo.jpg --label cat --label dog",
+    "sensorium embed 'pictures/*.png' --npy pictures.npy",
+)
+
+
+def build() -> typer.Typer:
+    """Returns the command line with all its commands."""
+    app = typer.Typer(
+        name="sensorium",
+        help=_HELP,
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,  # what users can cause is said in one line; the rest is a bug, in full
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(epilog=up.EPILOG)(up.up)
+    app.add_typer(serve.app)
+    app.command(epilog=options.examples("sensorium demo"))(demo)
+    app.command(epilog=embed.EPILOG)(embed.embed)
+    app.command(epilog=compare.EPILOG)(compare.compare)
+    app.command(epilog=classify.EPILOG)(classify.classify)
+    app.command(epilog=fuse.EPILOG)(fuse.fuse)
+    app.command(epilog=status.EPILOG)(status.status)
+    app.add_typer(models.app)
+    app.command("version", epilog=version.EPILOG)(version.show_version)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    argv: the arguments after the program's name; None takes those of the process.
+    """
+    try:
+        build()(args=None if argv is None else list(argv), prog_name="sensorium")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    except UsageFault as fault:
+        say(fault)
+        return USAGE
+    except MeshError as fault:
+        say(fault)
+        return UNAVAILABLE
+    except SensoriumError as error:
+        say(error)
+        return code_of(error)
+    return 0

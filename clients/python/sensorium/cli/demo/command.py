@@ -1,0 +1,129 @@
+"""The command `sensorium demo`: a mesh, the tour, the page, and everything stopped again."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import sensorium
+from sensorium.cli import options
+from sensorium.cli.connection import reaching
+from sensorium.cli.demo.page import render
+from sensorium.cli.demo.results import Tour
+from sensorium.cli.demo.samples import SamplesError, load_samples
+from sensorium.cli.demo.tables import show_step
+from sensorium.cli.demo.tour import StepFailed, take_tour
+from sensorium.cli.failures import say
+from sensorium.cli.mesh import MeshError, ServiceProcess, running_mesh
+from sensorium.cli.output import console as make_console
+from sensorium.v1.orchestrator_pb2 import SERVICE_STATE_SERVING, DescribeResponse
+
+EPILOG = options.examples(
+    "sensorium demo",
+    "sensorium demo --report tour.html",
+    "sensorium demo --address localhost:8001   (a mesh that runs already)",
+)
+_CHECKOUT = Path(sensorium.__file__).resolve().parents[3]  # where an editable install has its code
+_SETTLE_S = 5.0  # long against the 0.25 s in which the orchestrator asks its peers again
+_POLL_S = 0.02
+
+
+def demo(
+    address: Annotated[
+        str, typer.Option(help="Ask the mesh that runs at host:port, instead of starting one.", show_default=False)
+    ] = "",
+    report: Annotated[
+        Path | None, typer.Option(help="The page to write; demo/report.html of the checkout where none is named.")
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of model packages for the mesh that is started.", show_default=False)
+    ] = None,
+) -> None:
+    """Takes a tour: starts the mesh, asks it about the samples, writes a page of what it said, and stops it."""
+    console = make_console()
+    page = report or _CHECKOUT / "demo" / "report.html"
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        _run(console, address, page, models)
+    except (SamplesError, MeshError, StepFailed, sensorium.SensoriumError, OSError) as fault:
+        say(f"the demo failed: {fault}")
+        raise typer.Exit(1) from None
+    console.print(f"\nThe page: [bold]{escape(_short(page))}[/]  [dim]({time.monotonic() - started:.1f} s in all)[/]")
+
+
+def _run(console: Console, address: str, page: Path, models: Path | None) -> None:
+    samples = load_samples(_CHECKOUT / "demo" / "inputs")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with _mesh(console, address, models) as where, sensorium.Client(where) as client:
+        mesh = _settled(client)
+        tour = take_tour(client, samples, lambda number, step: show_step(console, number, step))
+        _show_total(console, tour)
+        page.write_text(render(tour, mesh, datetime.now().astimezone()), encoding="utf-8")
+
+
+def _settled(client: sensorium.Client) -> DescribeResponse:
+    """Returns what the mesh says of itself, once the orchestrator has heard of its peers, or when it should have.
+
+    It serves from the moment that one encoder does; the others follow a few milliseconds later.
+    """
+    deadline = time.monotonic() + _SETTLE_S
+    while True:
+        mesh = client.describe()
+        peers = [service for service in mesh.services if service.name != "orchestrator"]
+        if all(peer.state == SERVICE_STATE_SERVING and peer.models for peer in peers) or time.monotonic() > deadline:
+            return mesh
+        time.sleep(_POLL_S)
+
+
+def _short(path: Path) -> str:
+    """Returns a path as seen from where the user stands, if it lies there."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _show_total(console: Console, tour: Tour) -> None:
+    calls = [call for step in tour.steps for call in step.calls] + list(tour.calls)
+    spent_ms = sum(call.wall_ms for call in calls)
+    console.print(f"\n{len(calls)} calls took {spent_ms:.0f} ms. The page has more: all samples against each other.\n")
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Leaves as Ctrl-C does, through the blocks that stop the services."""
+    raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _mesh(console: Console, address: str, models: Path | None) -> Iterator[str]:
+    """Yields the address of a mesh: of the one that is named, or of one that runs for as long as the block."""
+    if address:
+        with reaching(address):
+            yield address
+        return
+    started = time.monotonic()
+    with console.status("Starting the mesh") as status:
+
+        def show(service: ServiceProcess, state: str) -> None:
+            status.update(f"{state.capitalize()}: {service.name}")
+            if state in ("serving", "stopped"):
+                console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {service.name} {state}")
+
+        with running_mesh(models, on_state=show) as mesh:
+            status.stop()
+            try:
+                yield mesh.address
+            except Exception:
+                console.print(f"[dim]What the services wrote is in {escape(str(mesh.log_dir))}[/]")
+                raise
+            finally:
+                status.start()

@@ -1,0 +1,169 @@
+"""Runs a whole mesh on this machine: the four encoders side by side, then the orchestrator, each a process."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensorium.cli.processes import MeshError, ServiceProcess
+
+__all__ = ["Mesh", "MeshError", "ServiceProcess", "running_mesh"]
+
+OnState = Callable[[ServiceProcess, str], None]
+
+ENCODERS = ("text", "vision", "audio", "fusion")
+_GRACE_S = 30.0  # above a service's own drain_grace_s of 25, after which it cancels what still runs
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A mesh whose services all answer.
+
+    address: where the orchestrator listens: what a client is given.
+    services: the encoders and the orchestrator, which is the last; an entry is replaced when its process is.
+    log_dir: the folder with one log a service.
+    """
+
+    address: str
+    services: list[ServiceProcess]
+    log_dir: Path
+
+    def service(self, name: str) -> ServiceProcess:
+        """Returns the process of one service, by its name."""
+        return next(each for each in self.services if each.name == name)
+
+
+@contextlib.contextmanager
+def running_mesh(
+    models: Path | None = None,
+    *,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    log_dir: Path | None = None,
+    start_timeout_s: float = 60.0,
+    on_exit: Callable[[ServiceProcess], None] | None = None,
+    on_state: OnState | None = None,
+) -> Iterator[Mesh]:
+    """Runs the five services until the block is left, and yields once all of them answer.
+
+    models: the folder of model packages; None takes those that ship with the code.
+    port: the orchestrator's; the others get free ports next to it. 0 takes free ones for all.
+    host: the address that the orchestrator listens on; the encoders are for this machine alone.
+    log_dir: where the logs go; None makes a temporary folder, which is deleted unless the block raises.
+    start_timeout_s: how long all services together may take until they answer.
+    on_exit: told, from another thread, of every process that ends, also of those that end because they should.
+    on_state: told of every service that is now `starting`, `serving`, `stopping` or `stopped`.
+
+    Raises:
+        MeshError: the services' code is not here, or one of them does not start; what had started is stopped.
+    """
+    told = on_state or _nobody
+    ports = _ports(host, port)
+    with _log_folder(log_dir) as folder:
+        services: list[ServiceProcess] = []
+
+        def launch(name: str, place: tuple[str, int, int], environ: Mapping[str, str]) -> None:
+            services.append(ServiceProcess(name, place, environ, folder / f"{name}.log", on_exit))
+            told(services[-1], "starting")
+
+        try:
+            _start(launch, services, [(host, *ports[0]), *(("127.0.0.1", *pair) for pair in ports[1:])],
+                   models, start_timeout_s, told)  # fmt: skip
+            yield Mesh(services[-1].address, services, folder)
+        finally:
+            stop(services, told)
+
+
+def _start(
+    launch: Callable[[str, tuple[str, int, int], Mapping[str, str]], None],
+    services: Sequence[ServiceProcess],
+    places: Sequence[tuple[str, int, int]],
+    models: Path | None,
+    timeout_s: float,
+    told: OnState,
+) -> None:
+    """Launches the encoders, which appear in `services`, waits for all of them, and then the orchestrator.
+
+    places: host, port and metrics port of the orchestrator, then of each encoder.
+    """
+    deadline = time.monotonic() + timeout_s
+
+    def wait(starting: Sequence[ServiceProcess]) -> None:
+        for service in starting:
+            service.wait_until_serving(max(deadline - time.monotonic(), 0.001))
+            told(service, "serving")
+
+    environ = {"SENSORIUM_MODELS": str(models.resolve())} if models else {}
+    for name, place in zip(ENCODERS, places[1:], strict=True):
+        launch(name, place, environ)
+    wait(services)
+    launch("orchestrator", places[0], {f"SENSORIUM_{each.name.upper()}_ADDR": each.address for each in services})
+    wait(services[-1:])
+
+
+def stop(services: Sequence[ServiceProcess], told: OnState) -> None:
+    """Drains the orchestrator, so that its calls still find the encoders, then the encoders; kills what stays."""
+    deadline = time.monotonic() + _GRACE_S
+    for group in (services[len(ENCODERS) :], services[: len(ENCODERS)]):
+        for service in group:
+            told(service, "stopping")
+            service.terminate()
+        for service in group:
+            service.wait(deadline - time.monotonic())
+            told(service, "stopped")
+
+
+def _ports(host: str, port: int) -> list[tuple[int, int]]:
+    """Returns a port and a metrics port for the orchestrator, then for each encoder; 0 is for the child to choose.
+
+    Fixed ports are neighbours, as far as they are free: a service that is started again must find its port free, which
+    one from the range that the system gives to connections may not be.
+    """
+    if port == 0:
+        return [(0, 0)] * (1 + len(ENCODERS))
+    if not _is_free(port, host):
+        raise MeshError(f"port {port} of {host} is taken: does a mesh run already? Choose another --port")
+    count = 1 + 2 * len(ENCODERS)
+    free = [each for each in range(port + 1, min(port + 100, 65_536)) if _is_free(each, host, "127.0.0.1")][:count]
+    if len(free) < count:
+        raise MeshError(f"there are no {count} free ports above {port}; choose another --port")
+    return [(port, free[0]), *zip(free[1::2], free[2::2], strict=True)]
+
+
+def _is_free(port: int, *hosts: str) -> bool:
+    for host in hosts:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host.strip("[]"), port))
+            except OSError:
+                return False
+    return True
+
+
+@contextlib.contextmanager
+def _log_folder(wanted: Path | None) -> Iterator[Path]:
+    if wanted is not None:
+        wanted.mkdir(parents=True, exist_ok=True)
+        yield wanted
+        return
+    made = Path(tempfile.mkdtemp(prefix="sensorium-"))
+    try:
+        yield made
+    except Exception:
+        raise  # the logs stay: they are what is needed now
+    except BaseException:  # an interrupt, or an exit
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _nobody(service: ServiceProcess, state: str) -> None:
+    """Is told, and does nothing."""

@@ -1,0 +1,163 @@
+"""`sensorium up` and the mesh below it: readiness, restarts, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium.cli.mesh import Mesh, MeshError, running_mesh
+from sensorium.cli.processes import ServiceProcess
+from sensorium.cli.supervise import Supervisor
+from tests.clients.cli.conftest import Run
+
+_LINE = re.compile(r"(\w+): (.+) \(pid (\d+)(?:, port (\d+))?")
+
+
+class Up:
+    """A running `sensorium up`, read line by line; its end is forced where a test fails."""
+
+    def __init__(self, log_dir: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sensorium.cli", "up", "--port", "0", "--log-dir", str(log_dir)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pids: set[int] = set()
+
+    def until(self, *wanted: str) -> tuple[int, int]:
+        """Reads up to the line that says so of a service; returns its pid and port."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            found = _LINE.match(line)
+            if found:
+                self.pids.add(int(found[3]))
+                if found.groups()[:2] == wanted:
+                    return int(found[3]), int(found[4] or 0)
+        raise AssertionError(f"it ended before {wanted}")
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    found = Up(tmp_path)
+    try:
+        yield found
+    finally:
+        found.process.terminate()
+        found.process.wait(timeout=20)
+        assert found.process.stdout is not None
+        found.process.stdout.close()
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_what_dies_is_started_again_on_its_port_and_sigterm_leaves_nothing_behind(up: Up, run: Run) -> None:
+    pid, port = up.until("vision", "serving")
+    _, face = up.until("orchestrator", "serving")
+
+    os.kill(pid, signal.SIGKILL)
+    up.until("vision", "died")
+    again = up.until("vision", "serving")
+    served = run("embed", "words", "--address", f"127.0.0.1:{face}")
+    up.process.send_signal(signal.SIGTERM)
+
+    assert again[1] == port
+    assert again[0] != pid
+    assert served.code == 0
+    assert up.process.wait(timeout=20) == 0
+    assert all(is_gone(each) for each in up.pids)
+    assert len(up.pids) == 6
+
+
+def test_a_ctrl_c_while_it_starts_leaves_nothing_behind(up: Up) -> None:
+    up.until("fusion", "starting")
+    up.process.send_signal(signal.SIGINT)
+
+    assert up.process.wait(timeout=20) == 0
+    assert all(is_gone(each) for each in up.pids)
+
+
+def test_a_service_that_is_down_makes_exit_codes_and_the_others_go_on(run: Run) -> None:
+    with running_mesh() as mesh:
+        fusion = mesh.service("fusion")
+        fusion.process.kill()
+        fusion.wait(5.0)
+        where = ["--address", mesh.address]
+
+        fused = run("fuse", "words", "more", *where)
+        embedded = run("embed", "words", *where)
+        codes = {run("status", *where).code for _ in range(20)}
+
+    assert fused.code == 3
+    assert "fusion" in fused.err
+    assert embedded.code == 0
+    assert 1 in codes
+    assert all(is_gone(service.pid) for service in mesh.services)
+    assert not mesh.log_dir.exists()
+
+
+def test_a_service_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(MeshError, match=r"(?s)the text service ended.*cannot start: the model folder") as raised:
+        running_mesh(tmp_path / "no-models", log_dir=tmp_path / "logs").__enter__()
+
+    assert "Traceback" not in str(raised.value)
+    assert (tmp_path / "logs" / "text.log").exists()
+
+
+def test_a_service_that_cannot_stay_up_is_given_up_after_bounded_tries(tmp_path: Path) -> None:
+    states: list[str] = []
+
+    def note(service: ServiceProcess, state: str) -> None:
+        states.append(state)
+        if state == "gave up":
+            supervisor.events.put(None)
+
+    supervisor = Supervisor(note, most_tries=2)
+    environ = {"SENSORIUM_MODELS": str(tmp_path)}
+    doomed = ServiceProcess("text", ("127.0.0.1", 0, 0), environ, tmp_path / "text.log", supervisor.events.put)
+    mesh = Mesh("", [doomed], tmp_path)
+
+    assert supervisor.keep(mesh)
+    assert states == ["died", "starting", "died", "starting", "died", "gave up"]
+    assert is_gone(mesh.services[0].pid)
+
+
+def test_a_taken_port_is_said_before_anything_starts() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(MeshError, match="is taken"):
+            running_mesh(port=taken.getsockname()[1]).__enter__()
+
+
+@pytest.mark.parametrize("command", ["up", "serve text", "models verify"])
+def test_without_the_services_the_commands_that_need_them_say_so(command: str) -> None:
+    paths = [str(Path(module.__file__ or "").parents[1]) for module in (sensorium, np)]
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "sensorium.cli", *command.split()],  # -S: the editable install is not followed
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert done.returncode == 3
+    assert "the services are not installed here" in done.stderr
+    assert done.stderr.count("\n") == 1
