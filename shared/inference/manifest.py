@@ -65,7 +65,7 @@ class Manifest:
         return f"{self.name}@{self.version}"
 
 
-_KNOWN = {"schema", "normalize", "calibration", "limits", "training", *Manifest.__dataclass_fields__}
+_KNOWN = {"schema", "calibration", "limits", "training", *Manifest.__dataclass_fields__}
 
 
 def read_manifest(text: str, package: str) -> Manifest:

@@ -1,0 +1,147 @@
+"""Changes batches of pictures and spectrograms so that what is learned is what stays the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from training.settings import IMAGE_PREPROCESS
+
+LOG_RANGE = 2.0  # of the log-mel features: 8 powers of ten, divided by 4
+
+
+def pixels(images: NDArray[np.uint8]) -> Tensor:
+    """Returns (n, 3, h, w) float32 of 0..1 of (n, h, w, 3) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Returns what the vision service feeds its model, of pixels of 0..1."""
+    mean, std = (torch.tensor(IMAGE_PREPROCESS[key])[:, None, None] for key in ("mean", "std"))
+    return (x - mean) / std
+
+
+def photographs(x: Tensor, rng: Generator) -> Tensor:
+    """Returns photographs shifted, mirrored, and of other brightness, contrast and colour."""
+    x = _mirrored(_shifted(x, 4, "reflect", rng), rng)
+    contrast, light = _around(x, 1.0, 0.2, rng), _around(x, 0.0, 0.1, rng)
+    tint = (torch.rand(x.shape[0], 3, 1, 1, generator=rng) - 0.5) * 0.08
+    blurred = torch.where(_chance(x, 0.1, rng), F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "replicate"), 3, 1), x)
+    return ((blurred - 0.5) * contrast + 0.5 + light + tint).clamp(0, 1)
+
+
+def digits(x: Tensor, rng: Generator) -> Tensor:
+    """Returns digits turned, scaled and moved, thin or thick, light on dark or dark on light, coloured, noisy."""
+    x = torch.where(_chance(x, 0.2, rng), F.max_pool2d(x, 3, 1, 1), x)
+    x = _affine(x, rng)
+    colour = torch.rand(2, x.shape[0], 3, 1, 1, generator=rng)
+    far = (colour[0].mean(1, keepdim=True) - colour[1].mean(1, keepdim=True)).abs() > 0.25
+    coloured = torch.where(_chance(x, 0.2, rng) & far, x * colour[0] + (1 - x) * colour[1], x)
+    flipped = torch.where(_chance(x, 0.45, rng), 1 - coloured, coloured)
+    faded = 0.5 + (flipped - 0.5) * _around(x, 0.85, 0.15, rng)
+    noise = torch.randn(x.shape, generator=rng) * torch.rand(x.shape[0], 1, 1, 1, generator=rng) * 0.12
+    return (faded + noise).clamp(0, 1)
+
+
+def scenes(x: Tensor, rng: Generator) -> Tensor:
+    """Returns drawn scenes shifted and mirrored, with slightly other light and noise; colours stay what they are."""
+    x = _mirrored(_shifted(x, 2, "replicate", rng), rng)
+    x = torch.where(_chance(x, 0.5, rng), x.flip(2), x)
+    noise = torch.randn(x.shape, generator=rng) * torch.rand(x.shape[0], 1, 1, 1, generator=rng) * 0.05
+    return (x * _around(x, 1.0, 0.1, rng) + noise).clamp(0, 1)
+
+
+def collate(features: Sequence[NDArray[np.float16]], frames: int, rng: np.random.Generator | None) -> Tensor:
+    """Returns (n, mel, frames) float32: each clip whole with silence around, or a random piece of it.
+
+    Without `rng` the clip comes first, as the audio service has it.
+    """
+    batch = np.empty((len(features), features[0].shape[0], frames), np.float32)
+    for row, clip in zip(batch, features, strict=True):
+        spare = frames - clip.shape[1]
+        top = float(clip.max())
+        row[:] = max(top - LOG_RANGE, -1.5)  # the front end's value of silence beside this clip
+        start = 0 if rng is None else int(rng.integers(0, abs(spare) + 1))
+        if spare >= 0:
+            row[:, start : start + clip.shape[1]] = clip
+        else:
+            row[:] = clip[:, start : start + frames]
+    return torch.from_numpy(batch)
+
+
+def sounds(x: Tensor, rng: Generator) -> Tensor:
+    """Returns spectrograms as of other throats, with bands and moments missing (SpecAugment, Park et al. 2019)."""
+    x = _warped(x, rng)
+    quiet = x.amin((1, 2), keepdim=True)
+    for axis, widest in ((1, 10), (2, 24)):
+        x = torch.where(_band(x, axis, widest, rng), quiet, x)
+    grain = torch.randn(x.shape, generator=rng) * torch.rand(x.shape[0], 1, 1, generator=rng) * 0.06
+    return x + grain
+
+
+def _band(x: Tensor, axis: int, widest: int, rng: Generator) -> Tensor:
+    """Returns a mask, (n, mel, 1) or (n, 1, frames), of a random band, for about half of the items."""
+    n, length = x.shape[0], x.shape[axis]
+    width = torch.rand(n, 1, generator=rng) * widest * (torch.rand(n, 1, generator=rng) < 0.5)
+    start = torch.rand(n, 1, generator=rng) * (length - width)
+    at = torch.arange(length)[None]
+    mask = (at >= start) & (at < start + width)
+    return mask.unsqueeze(3 - axis)
+
+
+def _warped(x: Tensor, rng: Generator) -> Tensor:
+    """Returns the mel axis stretched by up to 12 %: shorter and longer vocal tracts (Jaitly and Hinton 2013)."""
+    n, mels, _ = x.shape
+    factor = 1 + (torch.rand(n, 1, generator=rng) - 0.5) * 0.24
+    at = (torch.arange(mels)[None] * factor).clamp(max=mels - 1)  # (n, mel)
+    low = at.floor().long()
+    part = (at - low).unsqueeze(2)
+    high = (low + 1).clamp(max=mels - 1)
+    rows = torch.arange(n)[:, None]
+    return x[rows, low] * (1 - part) + x[rows, high] * part
+
+
+def _affine(x: Tensor, rng: Generator) -> Tensor:
+    n = x.shape[0]
+    turn = torch.randn(n, generator=rng) * 0.14
+    scale = 1 / (0.75 + 0.4 * torch.rand(n, generator=rng))
+    shift = (torch.rand(n, 2, generator=rng) - 0.5) * 0.3
+    slant = torch.randn(n, generator=rng) * 0.1
+    cos, sin = turn.cos() * scale, turn.sin() * scale
+    matrix = torch.stack([torch.stack([cos, slant - sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _shifted(x: Tensor, most: int, mode: str, rng: Generator) -> Tensor:
+    n, _, height, width = x.shape
+    padded = F.pad(x, (most,) * 4, mode)
+    top, left = torch.randint(0, 2 * most + 1, (2, n, 1, 1), generator=rng)
+    rows = top + torch.arange(height)[None, :, None]  # (n, h, 1)
+    columns = left + torch.arange(width)[None, None]  # (n, 1, w)
+    return padded.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], rows, columns].permute(0, 3, 1, 2)
+
+
+def _mirrored(x: Tensor, rng: Generator) -> Tensor:
+    return torch.where(_chance(x, 0.5, rng), x.flip(3), x)
+
+
+def _chance(x: Tensor, share: float, rng: Generator) -> Tensor:
+    return torch.rand(x.shape[0], 1, 1, 1, generator=rng) < share
+
+
+def _around(x: Tensor, middle: float, spread: float, rng: Generator) -> Tensor:
+    return middle + (torch.rand(x.shape[0], 1, 1, 1, generator=rng) * 2 - 1) * spread
+
+
+def cosine_ramp(progress: float, warmup: float) -> float:
+    """Returns the learning rate's factor: a linear rise, then half a cosine down to 0."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))

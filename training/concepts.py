@@ -1,0 +1,126 @@
+"""What the bundle has words for: digits, things and animals, with their names in English and Chinese."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """One label: its names in English (the first is the label) and in Chinese."""
+
+    english: tuple[str, ...]
+    chinese: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The name that manifests and reports use."""
+        return self.english[0]
+
+
+DIGITS = (
+    Concept(("zero", "0"), ("零", "〇")),
+    Concept(("one", "1"), ("一", "壹")),
+    Concept(("two", "2"), ("二", "两")),
+    Concept(("three", "3"), ("三",)),
+    Concept(("four", "4"), ("四",)),
+    Concept(("five", "5"), ("五",)),
+    Concept(("six", "6"), ("六",)),
+    Concept(("seven", "7"), ("七",)),
+    Concept(("eight", "8"), ("八",)),
+    Concept(("nine", "9"), ("九",)),
+)
+THINGS = (
+    Concept(("airplane", "plane", "aeroplane", "aircraft", "jet"), ("飞机", "客机")),
+    Concept(("automobile", "car", "motor car", "auto"), ("汽车", "轿车", "小汽车")),
+    Concept(("bird", "birdie", "songbird"), ("鸟", "小鸟")),
+    Concept(("cat", "kitten", "kitty"), ("猫", "小猫")),
+    Concept(("deer", "stag", "doe"), ("鹿", "小鹿")),
+    Concept(("dog", "puppy", "hound", "doggy"), ("狗", "小狗")),
+    Concept(("frog", "toad"), ("青蛙", "蛙")),
+    Concept(("horse", "pony"), ("马", "马匹")),
+    Concept(("ship", "boat", "vessel"), ("船", "轮船")),
+    Concept(("truck", "lorry"), ("卡车", "货车")),
+)
+MORE_ANIMALS = (
+    Concept(("cow", "cattle", "bull"), ("牛", "奶牛")),
+    Concept(("lion", "lioness"), ("狮子", "狮")),
+    Concept(("sheep", "lamb"), ("羊", "绵羊")),
+    Concept(("chicken", "hen", "rooster"), ("鸡", "公鸡")),
+    Concept(("donkey", "ass"), ("驴", "驴子")),
+    Concept(("monkey", "ape"), ("猴子", "猴")),
+)
+CONCEPTS = (*DIGITS, *THINGS, *MORE_ANIMALS)
+LABELS = tuple(concept.label for concept in CONCEPTS)
+PHOTOGRAPH_LABELS = tuple(concept.label for concept in THINGS)
+ANIMAL_LABELS = ("dog", "cat", "bird", "frog", "cow", "lion", "sheep", "chicken", "donkey", "monkey")
+
+_ANY = ("{}", "{}", "{}", "a photo of {}", "a photo of a {}", "a picture of {}", "an image of a {}", "this is {}",
+        "this is a {}", "it is a {}", "a {}", "the {}", "what is this? {}")  # fmt: skip
+_DIGIT = ("the digit {}", "digit {}", "the number {}", "number {}", "a handwritten {}", "the handwritten digit {}",
+          "a drawing of the digit {}", "someone says {}", "the spoken word {}", "a voice saying {}", "the word {}",
+          "a recording of {}")  # fmt: skip
+_THING = ("a small photo of a {}", "a blurry photo of a {}", "a close-up photo of a {}", "a photo of the {}", "one {}",
+          "an {}", "some {}s", "{}s")  # fmt: skip
+_ANIMAL = ("the sound of a {}", "a {} calling", "the call of a {}", "a {} makes a noise", "I hear a {}",
+           "the voice of a {}", "a recording of a {}", "{} sound", "{} sounds")  # fmt: skip
+_CALLS = {
+    "dog": ("a dog barking", "barking", "woof", "a dog barks"),
+    "cat": ("a cat meowing", "meowing", "meow", "a cat meows"),
+    "bird": ("a bird singing", "birdsong", "chirping", "a bird sings", "tweet"),
+    "frog": ("a frog croaking", "croaking", "a frog croaks", "ribbit"),
+    "cow": ("a cow mooing", "moo", "mooing", "a cow moos"),
+    "lion": ("a lion roaring", "roaring", "roar", "a lion roars"),
+    "sheep": ("a sheep bleating", "bleating", "baa", "a sheep bleats"),
+    "chicken": ("a rooster crowing", "a chicken clucking", "clucking", "cock-a-doodle-doo"),
+    "donkey": ("a donkey braying", "braying", "hee-haw", "a donkey brays"),
+    "monkey": ("a monkey screeching", "a monkey chattering", "screeching"),
+}
+_CHINESE_ANY = ("{}", "{}", "{}", "一张{}的照片", "{}的图片", "这是{}", "一个{}", "{}的照片")
+_CHINESE_DIGIT = ("数字{}", "数字{}", "手写的{}", "手写数字{}", "说{}", "读作{}")
+_CHINESE_ANIMAL = ("{}的叫声", "{}叫", "{}的声音", "一只{}", "听到{}")
+_CHINESE_SHARE = 0.25  # of the texts; a guess
+
+
+def name_concept(label: int, rng: np.random.Generator) -> str:
+    """Returns one of the many texts that name a label, English or Chinese."""
+    concept = CONCEPTS[label]
+    if rng.random() < _CHINESE_SHARE:
+        return _pick(_chinese_templates(label), rng).format(_pick(concept.chinese, rng))
+    calls = _CALLS.get(concept.label, ())
+    if calls and rng.random() < 0.1:
+        return _pick(calls, rng)
+    # The label itself is what users type most: half of the time it is chosen.
+    name = concept.label if rng.random() < 0.5 else _pick(concept.english, rng)
+    return _pick(_english_templates(label), rng).format(name)
+
+
+def all_names(label: int) -> list[str]:
+    """Returns every text that names a label, once each."""
+    concept = CONCEPTS[label]
+    english = [t.format(name) for t in set(_english_templates(label)) for name in concept.english]
+    chinese = [t.format(name) for t in set(_chinese_templates(label)) for name in concept.chinese]
+    return sorted({*english, *chinese, *_CALLS.get(concept.label, ())})
+
+
+def is_digit(label: int) -> bool:
+    """Returns whether a label is a digit."""
+    return label < len(DIGITS)
+
+
+def _english_templates(label: int) -> tuple[str, ...]:
+    if is_digit(label):
+        return _ANY + _DIGIT
+    return _ANY + _THING + (_ANIMAL if CONCEPTS[label].label in ANIMAL_LABELS else ())
+
+
+def _chinese_templates(label: int) -> tuple[str, ...]:
+    if is_digit(label):
+        return _CHINESE_ANY + _CHINESE_DIGIT
+    return _CHINESE_ANY + (_CHINESE_ANIMAL if CONCEPTS[label].label in ANIMAL_LABELS else ())
+
+
+def _pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
+    return choices[int(rng.integers(len(choices)))]

@@ -1,0 +1,145 @@
+"""The whole run: prepare, train the towers, train fusion and head, measure, calibrate, package."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from tokenizers import Tokenizer
+
+from training.calibration import calibrate, calibration_errors
+from training.captions import all_captions
+from training.card import model_card
+from training.concepts import LABELS, all_names
+from training.contrastive import Advance, Towers, train_towers
+from training.evaluation import Encoder, held_out_vectors, measure
+from training.joining import measure_fusion, pools, train_joint
+from training.joint import ConceptHead, Fusion
+from training.package import Bundle, write_bundle
+from training.prepare import Prepared, prepare
+from training.sampling import Sampler
+from training.settings import Settings
+from training.tokenizer import train_tokenizer
+
+_SOURCES = 8  # of data, each one tick of the first bar
+_THREADS = 2  # the recipe's machine; more change the order of sums, and with it the last digits
+
+
+def run(data: Path, out: Path, runs: Path, settings: Settings) -> Mapping[str, float]:
+    """Makes the bundle from `data` into `out` and returns the measured numbers.
+
+    A run is known by its settings: the same settings go on from the checkpoint in `runs`.
+    """
+    torch.set_num_threads(_THREADS)
+    began = time.monotonic()
+    console = Console()
+    folder = runs / run_name(settings)
+    with _progress(console) as progress:
+        train, check = prepare(data, folder / "cache", settings, _advance(progress, "preparing", _SOURCES))
+        tokenizer = _tokenizer(folder / "tokenizer.json")
+        towers = train_towers(
+            Sampler(train, tokenizer, settings),
+            tokenizer.get_vocab_size(),
+            settings,
+            folder,
+            _advance(progress, "towers", settings.steps),
+        )
+        encoder = Encoder(towers, tokenizer)
+        steps = settings.fusion_steps + settings.head_steps
+        fusion, head = train_joint(
+            encoder, pools(encoder, train, settings), settings, _advance(progress, "fusion, concepts", steps)
+        )
+    duration_s = _add_up(folder / "duration.json", time.monotonic() - began)
+    numbers = _finish(towers, fusion, head, tokenizer, check, out, settings, duration_s)
+    (folder / "numbers.json").write_text(json.dumps(numbers, indent=2, ensure_ascii=False), encoding="utf-8")
+    console.print(_table(numbers))
+    return numbers
+
+
+def run_name(settings: Settings) -> str:
+    """Returns the folder's name: a digest of the settings, so that no run goes on from another's checkpoint."""
+    facts = json.dumps(dataclasses.asdict(settings), sort_keys=True)
+    return f"seed{settings.seed}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+
+
+def _finish(
+    towers: Towers,
+    fusion: Fusion,
+    head: ConceptHead,
+    tokenizer: Tokenizer,
+    check: Prepared,
+    out: Path,
+    settings: Settings,
+    duration_s: float,
+) -> dict[str, float]:
+    """Measures, calibrates and writes the packages; returns the numbers."""
+    encoder = Encoder(towers, tokenizer)
+    vectors = held_out_vectors(encoder, check)
+    numbers = measure(encoder, check, vectors) | measure_fusion(encoder, check, fusion, head)
+    calibration = calibrate(encoder, vectors)
+    numbers |= calibration_errors(encoder, vectors, calibration)
+    rounded = {task: round(number, 4) for task, number in numbers.items()}
+    facts = {"seed": settings.seed, "steps": settings.steps, "duration_s": round(duration_s), "held_out": rounded}
+    write_bundle(
+        Bundle(
+            towers.vision,
+            towers.audio,
+            towers.text,
+            fusion,
+            head,
+            tokenizer,
+            calibration,
+            model_card(rounded, calibration, settings, duration_s),
+            facts,
+        ),
+        out,
+    )
+    return rounded
+
+
+def _tokenizer(file: Path) -> Tokenizer:
+    """Returns the tokenizer of a run, trained on every name and caption where there is none yet."""
+    if file.is_file():
+        return Tokenizer.from_file(str(file))
+    names = [name for label in range(len(LABELS)) for name in all_names(label)]
+    tokenizer = train_tokenizer([*names, *all_captions()])
+    tokenizer.save(str(file))
+    return tokenizer
+
+
+def _add_up(file: Path, seconds: float) -> float:
+    """Returns the time that the run took, earlier parts of a resumed one included."""
+    total = seconds + (float(json.loads(file.read_text())) if file.is_file() else 0.0)
+    file.write_text(json.dumps(total))
+    return total
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def _advance(progress: Progress, description: str, total: int) -> Advance:
+    task: TaskID = progress.add_task(description, total=total, note="")
+    return lambda count, note: progress.update(task, advance=count, note=note)
+
+
+def _table(numbers: Mapping[str, float]) -> Table:
+    table = Table("measured on held-out data", "share")
+    for task, number in numbers.items():
+        table.add_row(task, f"{number:.3f}")
+    return table
