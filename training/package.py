@@ -86,6 +86,7 @@ def _packages(bundle: Bundle) -> list[tuple[str, Graph, dict[str, Any]]]:
         (
             "tiny-concepts",
             concepts_graph(bundle.head),
+            _joint(bundle, "predict", "logits") | {"labels": list(LABELS)},
         ),
     ]
 
