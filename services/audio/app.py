@@ -14,7 +14,7 @@ from services.audio.config import Config
 from services.audio.decode import AudioLimits, checked, decode
 from services.audio.preprocess import AudioNumbers, preprocess
 from services.audio.servicer import AudioServicer
-from shared.hosting.host import Host, host, serving_models
+from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
 from shared.inference.manifest import package_error
@@ -31,24 +31,18 @@ _MAX_WINDOWS = 4096
 @contextlib.asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[Running]:
     """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
-    limits = model_pb2.Limits(
-        max_message_bytes=config.server.max_message_bytes,
-        max_items=config.server.max_items,
-        max_item_bytes=config.max_audio_bytes,
-        max_audio_ms=config.max_audio_ms,
+    program = Program(
+        name="audio",
+        service=_SERVICE,
+        limits=model_pb2.Limits(max_item_bytes=config.max_audio_bytes, max_audio_ms=config.max_audio_ms),
+        accepts=lambda manifest: manifest.modality == "audio",
+        open_encoder=lambda package, shared: _open(package, config, shared),
+        add=lambda models, server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(
+            AudioServicer(models, config.server.max_items), server
+        ),
     )
-    with host("audio", config.hosting) as shared:
-        repository = shared.repository(
-            config.hosting.models,
-            lambda manifest: manifest.modality == "audio",
-            lambda package: _open(package, config, shared),
-        )
-        servicer = AudioServicer(repository, config.server.max_items)
-        services = {_SERVICE: lambda server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(servicer, server)}
-        async with serving_models(
-            "audio", shared, (config.server, config.hosting), repository, limits, services
-        ) as running:
-            yield running
+    async with hosting(program, config.server, config.hosting) as running:
+        yield running
 
 
 def _open(package: Package, config: Config, shared: Host) -> Encoder[Clip]:
@@ -59,14 +53,7 @@ def _open(package: Package, config: Config, shared: Host) -> Encoder[Clip]:
         problem = f"field `preprocess`: missing or wrong: {fault}"
         raise package_error(f"{manifest.name}/{manifest.version}", "manifest.json", problem) from None
     limits = AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
-    return Encoder(
-        Model(package),
-        lambda clip: _prepare(clip, numbers, limits),
-        _canary(),
-        shared.pools,
-        max_queue_batches=shared.max_queue_batches,
-        observer=shared.observer(package),
-    )
+    return shared.encoder(Model(package), lambda clip: _prepare(clip, numbers, limits), _canary())
 
 
 def _prepare(clip: Clip, numbers: AudioNumbers, limits: AudioLimits) -> Prepared:

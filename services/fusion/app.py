@@ -11,7 +11,7 @@ from sensorium.v1 import fusion_pb2, fusion_pb2_grpc, model_pb2
 from services.fusion.config import Config
 from services.fusion.preprocess import Parts, alone, prepare_parts, prepare_vector
 from services.fusion.servicer import FusionServicer
-from shared.hosting.host import Host, host, serving_models
+from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.model import Model
 from shared.inference.package import Package
@@ -29,19 +29,18 @@ _ITEMS_PER_JOB = 256
 @contextlib.asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[Running]:
     """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
-    limits = model_pb2.Limits(max_message_bytes=config.server.max_message_bytes, max_items=config.server.max_items)
-    with host("fusion", config.hosting) as shared:
-        repository = shared.repository(
-            config.hosting.models,
-            lambda manifest: manifest.task in ("fuse", "project", "predict"),
-            lambda package: _open(package, shared),
-        )
-        servicer = FusionServicer(repository, config.server.max_items)
-        services = {_SERVICE: lambda server: fusion_pb2_grpc.add_FusionServiceServicer_to_server(servicer, server)}
-        async with serving_models(
-            "fusion", shared, (config.server, config.hosting), repository, limits, services
-        ) as running:
-            yield running
+    program = Program(
+        name="fusion",
+        service=_SERVICE,
+        limits=model_pb2.Limits(),
+        accepts=lambda manifest: manifest.task in ("fuse", "project", "predict"),
+        open_encoder=lambda package, shared: _open(package, shared),
+        add=lambda models, server: fusion_pb2_grpc.add_FusionServiceServicer_to_server(
+            FusionServicer(models, config.server.max_items), server
+        ),
+    )
+    async with hosting(program, config.server, config.hosting) as running:
+        yield running
 
 
 def _open(package: Package, shared: Host) -> Encoder[Parts]:
@@ -49,15 +48,8 @@ def _open(package: Package, shared: Host) -> Encoder[Parts]:
     width = manifest.source_dim if manifest.task == "project" else manifest.dim
     canary = alone(np.full(width, width**-0.5, np.float32))
     is_fuser = manifest.task == "fuse"
-    return Encoder(
-        Model(package, _NO_PART if is_fuser else {}),
-        prepare_parts if is_fuser else prepare_vector,
-        canary,
-        shared.pools,
-        max_queue_batches=shared.max_queue_batches,
-        observer=shared.observer(package),
-        inputs_per_job=_ITEMS_PER_JOB,
-    )
+    model = Model(package, _NO_PART if is_fuser else {})
+    return shared.encoder(model, prepare_parts if is_fuser else prepare_vector, canary, _ITEMS_PER_JOB)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

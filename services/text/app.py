@@ -9,7 +9,7 @@ from sensorium.v1 import model_pb2, text_pb2, text_pb2_grpc
 from services.text.config import Config
 from services.text.preprocess import Text, TextPreprocessor
 from services.text.servicer import TextServicer
-from shared.hosting.host import Host, host, serving_models
+from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.model import Model
 from shared.inference.package import Package
@@ -24,38 +24,25 @@ _TEXTS_PER_JOB = 32
 @contextlib.asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[Running]:
     """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
-    limits = model_pb2.Limits(
-        max_message_bytes=config.server.max_message_bytes,
-        max_items=config.server.max_items,
-        max_item_bytes=config.max_text_bytes,
+    program = Program(
+        name="text",
+        service=_SERVICE,
+        limits=model_pb2.Limits(max_item_bytes=config.max_text_bytes),
+        accepts=lambda manifest: manifest.modality == "text",
+        open_encoder=lambda package, shared: _open(package, config, shared),
+        add=lambda models, server: text_pb2_grpc.add_TextEncoderServiceServicer_to_server(
+            TextServicer(models, config.server.max_items), server
+        ),
     )
-    with host("text", config.hosting) as shared:
-        repository = shared.repository(
-            config.hosting.models,
-            lambda manifest: manifest.modality == "text",
-            lambda package: _open(package, config, shared),
-        )
-        servicer = TextServicer(repository, config.server.max_items)
-        services = {_SERVICE: lambda server: text_pb2_grpc.add_TextEncoderServiceServicer_to_server(servicer, server)}
-        async with serving_models(
-            "text", shared, (config.server, config.hosting), repository, limits, services
-        ) as running:
-            yield running
+    async with hosting(program, config.server, config.hosting) as running:
+        yield running
 
 
 def _open(package: Package, config: Config, shared: Host) -> Encoder[Text]:
     preprocessor = TextPreprocessor(package, config.max_text_bytes)
     numbers = preprocessor.numbers
     pads = {} if numbers.fixed_length else {"input_ids": numbers.pad_id, "attention_mask": 0, "token_type_ids": 0}
-    return Encoder(
-        Model(package, pads, numbers.pad_multiple),
-        preprocessor,
-        Text("canary"),
-        shared.pools,
-        max_queue_batches=shared.max_queue_batches,
-        observer=shared.observer(package),
-        inputs_per_job=_TEXTS_PER_JOB,
-    )
+    return shared.encoder(Model(package, pads, numbers.pad_multiple), preprocessor, Text("canary"), _TEXTS_PER_JOB)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

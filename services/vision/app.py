@@ -13,7 +13,7 @@ from services.vision.config import Config
 from services.vision.decode import ImageLimits, decode
 from services.vision.preprocess import ImageNumbers, preprocess
 from services.vision.servicer import VisionServicer
-from shared.hosting.host import Host, host, serving_models
+from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
 from shared.inference.manifest import package_error
@@ -31,26 +31,18 @@ async def serving(config: Config) -> AsyncIterator[Running]:
     cv2.utils.logging.setLogLevel(
         cv2.utils.logging.LOG_LEVEL_SILENT
     )  # a broken picture is told to its caller, not to the log
-    limits = model_pb2.Limits(
-        max_message_bytes=config.server.max_message_bytes,
-        max_items=config.server.max_items,
-        max_item_bytes=config.max_image_bytes,
-        max_pixels=config.max_pixels,
+    program = Program(
+        name="vision",
+        service=_SERVICE,
+        limits=model_pb2.Limits(max_item_bytes=config.max_image_bytes, max_pixels=config.max_pixels),
+        accepts=lambda manifest: manifest.modality == "image",
+        open_encoder=lambda package, shared: _open(package, config, shared),
+        add=lambda models, server: vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(
+            VisionServicer(models, config.server.max_items), server
+        ),
     )
-    with host("vision", config.hosting) as shared:
-        repository = shared.repository(
-            config.hosting.models,
-            lambda manifest: manifest.modality == "image",
-            lambda package: _open(package, config, shared),
-        )
-        servicer = VisionServicer(repository, config.server.max_items)
-        services = {
-            _SERVICE: lambda server: vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(servicer, server)
-        }
-        async with serving_models(
-            "vision", shared, (config.server, config.hosting), repository, limits, services
-        ) as running:
-            yield running
+    async with hosting(program, config.server, config.hosting) as running:
+        yield running
 
 
 def _open(package: Package, config: Config, shared: Host) -> Encoder[bytes]:
@@ -65,14 +57,7 @@ def _open(package: Package, config: Config, shared: Host) -> Encoder[bytes]:
     def prepare(data: bytes) -> Prepared:
         return preprocess(decode(data, limits), numbers)
 
-    return Encoder(
-        Model(package),
-        prepare,
-        _canary(),
-        shared.pools,
-        max_queue_batches=shared.max_queue_batches,
-        observer=shared.observer(package),
-    )
+    return shared.encoder(Model(package), prepare, _canary())
 
 
 def _canary() -> bytes:

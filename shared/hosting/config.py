@@ -25,4 +25,7 @@ class HostingConfig:
         0, "batches that run at once; 0: the CPUs that the affinity and the cgroup's quota allow", low=0, high=1024
     )
     max_queue_batches: int = option(64, "how many full batches may wait for a model before calls are refused", low=1)
+    canary_timeout_s: float = option(
+        5.0, "seconds that a canary inference may take before the model counts as down", low=0.01
+    )
     canary_interval_s: float = option(10.0, "seconds between the canary inferences that health rests on", low=0.1)

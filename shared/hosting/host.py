@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sensorium.v1 import model_pb2, model_pb2_grpc
 from shared.hosting.config import HostingConfig
@@ -19,7 +19,9 @@ from shared.hosting.model_service import ModelServicer
 from shared.hosting.repository import Repository
 from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
+from shared.inference.features import Prepared
 from shared.inference.manifest import Manifest
+from shared.inference.model import Model
 from shared.inference.package import Package
 from shared.serving.config import ServerConfig
 from shared.serving.health import Health
@@ -37,6 +39,8 @@ _log = logging.getLogger("sensorium.models")
 # How often a model that does not answer is tried again.
 _RETRY_S = 1.0
 
+_MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -46,9 +50,19 @@ class Host:
     metrics: Metrics
     max_queue_batches: int
 
-    def observer(self, package: Package) -> ModelMetrics:
-        """Returns the metrics of one model."""
-        return ModelMetrics(self.metrics, package.manifest.id)
+    def encoder(
+        self, model: Model, prepare: Callable[[_Input], Prepared], canary: _Input, inputs_per_job: int = 1
+    ) -> Encoder[_Input]:
+        """Returns a model with its preprocessing, warmed up; see `Encoder`."""
+        return Encoder(
+            model,
+            prepare,
+            canary,
+            self.pools,
+            max_queue_batches=self.max_queue_batches,
+            observer=ModelMetrics(self.metrics, model.package.manifest.id),
+            inputs_per_job=inputs_per_job,
+        )
 
     def repository(
         self, root: Path, accepts: Callable[[Manifest], bool], open_encoder: Callable[[Package], Encoder[_Input]]
@@ -80,8 +94,61 @@ def _facts(package: Package) -> tuple[str, str, str, str]:
     return manifest.name, manifest.version, manifest.space, package.fingerprint
 
 
+@dataclass(frozen=True, slots=True)
+class Program(Generic[_Input]):
+    """What one service of models is, beside what all of them have.
+
+    service: the full name of its gRPC service.
+    limits: what it holds items to; the limits of calls are the server's.
+    accepts: which packages it serves.
+    open_encoder: opens and warms up one of them; runs in a thread.
+    add: adds its servicer to a server.
+    """
+
+    name: str
+    service: str
+    limits: model_pb2.Limits
+    accepts: Callable[[Manifest], bool]
+    open_encoder: Callable[[Package, Host], Encoder[_Input]]
+    add: Callable[[Repository[_Input], grpc.aio.Server], None]
+
+
+@contextlib.asynccontextmanager
+async def hosting(
+    program: Program[_Input], server_config: ServerConfig, config: HostingConfig
+) -> AsyncIterator[Running]:
+    """Listens, loads the models, turns SERVING, and keeps watch over them until the block is left.
+
+    Raises:
+        SensoriumError: a package is missing or fails a check.
+        OSError: a port is taken.
+    """
+    with _host(program.name, config) as shared:
+        repository = shared.repository(
+            config.models, program.accepts, lambda package: program.open_encoder(package, shared)
+        )
+        limits = model_pb2.Limits(max_message_bytes=server_config.max_message_bytes, max_items=server_config.max_items)
+        limits.MergeFrom(program.limits)
+
+        def add(server: grpc.aio.Server) -> None:
+            model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(repository, limits), server)
+            program.add(repository, server)
+
+        services = (program.service, _MODEL_SERVICE)
+        tracing = Tracing(program.name, os.environ)
+        async with listening(program.name, server_config, services, add, shared.metrics, tracing) as running:
+            await repository.load_all(config.load_models)
+            watch = asyncio.create_task(_watch(repository, running.health, config))
+            try:
+                await running.health.set_serving(True)
+                yield running
+            finally:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+
+
 @contextlib.contextmanager
-def host(name: str, config: HostingConfig) -> Iterator[Host]:
+def _host(name: str, config: HostingConfig) -> Iterator[Host]:
     """Opens the threads of a service; leaving the block waits for them."""
     workers = config.workers or available_cpus()
     with (
@@ -91,56 +158,19 @@ def host(name: str, config: HostingConfig) -> Iterator[Host]:
         yield Host(Pools(prepare, compute, workers), Metrics(name), config.max_queue_batches)
 
 
-@contextlib.asynccontextmanager
-async def serving_models(
-    name: str,
-    host: Host,
-    config: tuple[ServerConfig, HostingConfig],
-    repository: Repository[Any],
-    limits: model_pb2.Limits,
-    services: dict[str, Callable[[grpc.aio.Server], None]],
-) -> AsyncIterator[Running]:
-    """Listens, loads the models, turns SERVING, and keeps watch over them until the block is left.
-
-    services: each gRPC service's full name, and what adds its servicer; `ModelService` comes with every server.
-    Any: a repository of encoders of whatever input.
-
-    Raises:
-        SensoriumError: a package is missing or fails a check.
-        OSError: a port is taken.
-    """
-    server_config, hosting_config = config
-    model_servicer = ModelServicer(repository, limits)
-
-    def add(server: grpc.aio.Server) -> None:
-        model_pb2_grpc.add_ModelServiceServicer_to_server(model_servicer, server)
-        for add_service in services.values():
-            add_service(server)
-
-    names = [*services, model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name]
-    tracing = Tracing(name, os.environ)
-    async with listening(name, server_config, names, add, host.metrics, tracing) as running:
-        await repository.load_all(hosting_config.load_models)
-        watch = asyncio.create_task(_watch(repository, running.health, hosting_config.canary_interval_s))
-        try:
-            await running.health.set_serving(True)
-            yield running
-        finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
-
-
-async def _watch(repository: Repository[Any], health: Health, interval_s: float) -> None:
-    """Runs each model's canary every `interval_s`, and at once after a failure; health follows the outcome."""
+async def _watch(repository: Repository[Any], health: Health, config: HostingConfig) -> None:
+    """Runs each model's canary every so often, and at once after a failure; health follows the outcome."""
     while True:
-        failed = [encoder for encoder in repository.encoders if not await _answers(encoder)]
+        failed = [encoder for encoder in repository.encoders if not await _answers(encoder, config.canary_timeout_s)]
         await health.set_serving(not failed)
-        await _first_failure(repository, _RETRY_S if failed else interval_s)
+        await _first_failure(
+            repository, min(_RETRY_S, config.canary_interval_s) if failed else config.canary_interval_s
+        )
 
 
-async def _answers(encoder: Encoder[Any]) -> bool:
+async def _answers(encoder: Encoder[Any], timeout_s: float) -> bool:
     try:
-        await encoder.check()
+        await encoder.check(timeout_s)
     except Exception as fault:  # noqa: BLE001  # whatever stops a model from answering
         encoder.failure.set()
         _log.error("the model does not answer", exc_info=fault, extra={"f": {"model": encoder.package.manifest.id}})

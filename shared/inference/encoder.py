@@ -21,8 +21,6 @@ from shared.inference.scheduler import Computed, Observer, Scheduler, as_bug
 
 _Input = TypeVar("_Input")
 
-_CANARY_DEADLINE_S = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Pools:
@@ -131,10 +129,10 @@ class Encoder(Generic[_Input]):
             tasks = [group.create_task(self._encode_job(job, deadline, priority, room)) for job in jobs]
         return [answer for task in tasks for answer in task.result()]
 
-    async def check(self) -> None:
-        """Runs the canary through the model, beside the queue; raises where that fails or takes over five seconds."""
+    async def check(self, timeout_s: float) -> None:
+        """Runs the canary through the model, beside the queue; raises where that fails or takes too long."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(_CANARY_DEADLINE_S):
+        async with asyncio.timeout(timeout_s):
             await loop.run_in_executor(self._pools.compute, self._model.compute, self._canary)
 
     async def close(self) -> None:
