@@ -187,6 +187,19 @@ def test_wrong_usage_is_said_in_a_line_and_exits_with_2(run: Run, arguments: lis
     assert "Traceback" not in done.err
 
 
+def test_arguments_that_are_no_utf_8_are_said_in_a_line(ask: Run, run: Run) -> None:
+    latin = "caf\udce9"  # what the byte E9 becomes
+
+    for arguments in (["embed", "x", "--space", latin], ["classify", "x", "-l", latin, "-l", "b"]):
+        done = ask(*arguments)
+        assert done.code == 2
+        assert "no UTF-8" in done.err
+    mixed = ask("embed", latin, "x", "--jsonl")
+    assert mixed.code == 1
+    assert "no UTF-8" in mixed.err
+    assert run("status", "--address", "").code == 2
+
+
 def test_a_refused_request_exits_with_4_and_a_late_or_missing_mesh_with_3(ask: Run, run: Run) -> None:
     refused = ask("embed", "words", "--space", "nope@1")
     late = ask("embed", "words", "--timeout", "0.001")

@@ -92,6 +92,29 @@ def test_a_ctrl_c_while_it_starts_leaves_nothing_behind(up: Up) -> None:
     assert all(is_gone(each) for each in up.pids)
 
 
+def test_a_closed_terminal_leaves_nothing_behind(up: Up) -> None:
+    up.until("orchestrator", "serving")
+    up.process.send_signal(signal.SIGHUP)
+
+    assert up.process.wait(timeout=20) == 0
+    assert len(up.pids) == 5
+    assert all(is_gone(each) for each in up.pids)
+
+
+def test_a_second_interrupt_while_the_mesh_stops_leaves_nothing_behind() -> None:
+    found: list[ServiceProcess] = []
+
+    def interrupt(service: ServiceProcess, state: str) -> None:
+        if state == "stopping":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), running_mesh(on_state=interrupt) as mesh:
+        found += mesh.services
+
+    assert len(found) == 5
+    assert all(is_gone(service.pid) for service in found)
+
+
 def test_a_service_that_is_down_makes_exit_codes_and_the_others_go_on(run: Run) -> None:
     with running_mesh() as mesh:
         fusion = mesh.service("fusion")

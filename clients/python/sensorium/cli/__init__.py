@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -53,12 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv: the arguments after the program's name; None takes those of the process.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows what it can
     try:
         build()(args=None if argv is None else list(argv), prog_name="sensorium")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except UsageFault as fault:
         say(fault)
+        return USAGE
+    except UnicodeEncodeError:
+        say("an argument holds bytes that were no UTF-8; write it in UTF-8")
         return USAGE
     except MeshError as fault:
         say(fault)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from sensorium import Client
+from sensorium.cli.failures import UsageFault
 from sensorium.errors import Unavailable
 
 
@@ -22,7 +23,13 @@ def connected(address: str, timeout_s: float) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Explains an address at which nothing answers; what a mesh itself says passes unchanged."""
+    """Explains an address at which nothing answers; what a mesh itself says passes unchanged.
+
+    Raises:
+        UsageFault: the address is empty.
+    """
+    if not address.strip():
+        raise UsageFault("the address is empty; give --address or SENSORIUM_ADDR as HOST:PORT")
     try:
         yield
     except Unavailable as error:

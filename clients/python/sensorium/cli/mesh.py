@@ -110,13 +110,17 @@ def _start(
 def stop(services: Sequence[ServiceProcess], told: OnState) -> None:
     """Drains the orchestrator, so that its calls still find the encoders, then the encoders; kills what stays."""
     deadline = time.monotonic() + _GRACE_S
-    for group in (services[len(ENCODERS) :], services[: len(ENCODERS)]):
-        for service in group:
-            told(service, "stopping")
-            service.terminate()
-        for service in group:
-            service.wait(deadline - time.monotonic())
-            told(service, "stopped")
+    try:
+        for group in (services[len(ENCODERS) :], services[: len(ENCODERS)]):
+            for service in group:
+                told(service, "stopping")
+                service.terminate()
+            for service in group:
+                service.wait(deadline - time.monotonic())
+                told(service, "stopped")
+    finally:
+        for service in services:  # none is left, unless a second Ctrl-C came in between: then there is no time to drain
+            service.wait(0.0)
 
 
 def _ports(host: str, port: int) -> list[tuple[int, int]]:

@@ -55,7 +55,7 @@ def up(
 ) -> None:
     """Run the whole mesh on this machine: five services, each a process, that are started again when they die.
 
-    Ctrl-C or SIGTERM drains it: calls that run come to their end. A second one ends them at once.
+    Ctrl-C, SIGTERM or a closed terminal drains it: calls that run come to their end. A second one ends them at once.
     """
     board = _Board()
     supervisor = Supervisor(board.note)
@@ -120,7 +120,7 @@ class _Board:
         self._show(message)
 
     def _show(self, line: str) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # the terminal was closed: there is nobody to tell
             if self._live is None:
                 print(line, flush=True)
             else:
@@ -137,7 +137,7 @@ class _Board:
 
 @contextlib.contextmanager
 def _signals(board: _Board, supervisor: Supervisor) -> Iterator[None]:
-    """Makes SIGTERM and Ctrl-C wishes to stop, for the length of the block.
+    """Makes SIGTERM, Ctrl-C and SIGHUP wishes to stop, for the length of the block; `nohup` is left its way.
 
     The handler raises nothing: an exception between the birth of a child and its entry in the list would leave it
     behind.
@@ -151,7 +151,10 @@ def _signals(board: _Board, supervisor: Supervisor) -> Iterator[None]:
             for service in list(board.processes.values()):
                 service.terminate()
 
-    old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    old = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
