@@ -101,3 +101,12 @@ def test_chunks_are_bounded_in_number_and_size_and_lose_nothing() -> None:
     found = [list(each) for each in chunks(inputs, most_items=3, most_bytes=10)]
 
     assert [[each.size_bytes for each in chunk] for chunk in found] == [[1, 1, 1], [50], [1, 9], [9]]
+
+
+def test_a_file_whose_bytes_say_nothing_is_what_its_name_claims_so_that_the_mesh_refuses_it_alone(
+    tmp_path: Path,
+) -> None:
+    for name, kind in (("broken.JPG", "image"), ("broken.wav", "audio")):
+        file = tmp_path / name
+        file.write_bytes(b"")
+        assert read_mixed(str(file)) == [Input(kind, file)]  # type: ignore[arg-type]  # one of the three

@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 
 import sensorium
 from sensorium.cli.failures import UsageFault, say
-from sensorium.cli.magic import HEAD_BYTES, MEDIA_PATH, Medium, medium_of
+from sensorium.cli.magic import HEAD_BYTES, MEDIA_PATH, Medium, medium_of, medium_of_name
 from sensorium.errors import InvalidInput, Reason
 from sensorium.v1.content_pb2 import Content
 
@@ -168,7 +168,7 @@ def _media(given: str, paths: Sequence[Path]) -> list[Input]:
 def _medium(path: Path) -> Medium | None:
     try:
         with path.open("rb") as file:
-            return medium_of(file.read(HEAD_BYTES))
+            return medium_of(file.read(HEAD_BYTES)) or medium_of_name(path.name)
     except OSError as fault:
         raise UsageFault(f"{path} cannot be read: {fault.strerror}") from None
 

@@ -9,9 +9,12 @@ Medium = Literal["image", "audio"]
 
 HEAD_BYTES = 16
 
-# Only for what does not exist: a name is no proof, but "photo.jpg" that is not there is a slip and no text.
+# A name is no proof, but "photo.jpg" that is not there is a slip and no text, and one that is there and whose bytes say
+# nothing is a picture that is broken.
 MEDIA_PATH = re.compile(
-    r".\.(jpe?g|jpe|png|webp|bmp|tiff?|gif|heic|avif|svg|wave?|flac|og[ga]|opus|mp3|aiff?|m4a|aac)$", re.IGNORECASE
+    r".\.((?P<image>jpe?g|jpe|png|webp|bmp|tiff?|gif|heic|avif|svg)"
+    r"|(?P<audio>wave?|flac|og[ga]|opus|mp3|aiff?|m4a|aac))$",
+    re.IGNORECASE,
 )
 
 # Signatures: https://www.garykessler.net/library/file_sigs.html; the formats are those of content.proto.
@@ -29,6 +32,14 @@ def medium_of(head: bytes) -> Medium | None:
     if head.startswith(_SOUNDS) or _is_mpeg_audio(head):
         return "audio"
     return None
+
+
+def medium_of_name(name: str) -> Medium | None:
+    """Returns what a file of this name claims to be."""
+    claim = MEDIA_PATH.search(name)
+    if claim is None:
+        return None
+    return "image" if claim["image"] else "audio"
 
 
 def _is_mpeg_audio(head: bytes) -> bool:

@@ -23,7 +23,7 @@ from sensorium.cli.demo.results import Tour
 from sensorium.cli.demo.samples import SamplesError, load_samples
 from sensorium.cli.demo.tables import show_step
 from sensorium.cli.demo.tour import StepFailed, take_tour
-from sensorium.cli.failures import say
+from sensorium.cli.failures import UNAVAILABLE, USAGE, code_of, say
 from sensorium.cli.mesh import MeshError, ServiceProcess, running_mesh
 from sensorium.cli.output import console as make_console
 from sensorium.v1.orchestrator_pb2 import SERVICE_STATE_SERVING, DescribeResponse
@@ -40,13 +40,13 @@ _POLL_S = 0.02
 
 def demo(
     address: Annotated[
-        str, typer.Option(help="Ask the mesh that runs at host:port, instead of starting one.", show_default=False)
+        str, typer.Option(metavar="HOST:PORT", help="Ask the mesh that runs there, instead of starting one.")
     ] = "",
     report: Annotated[
-        Path | None, typer.Option(help="The page to write; demo/report.html of the checkout where none is named.")
+        Path | None, typer.Option(metavar="FILE", help="The page to write; else demo/report.html of the checkout.")
     ] = None,
     models: Annotated[
-        Path | None, typer.Option(help="Folder of model packages for the mesh that is started.", show_default=False)
+        Path | None, typer.Option(metavar="FOLDER", help="The model packages; else those of the checkout.")
     ] = None,
 ) -> None:
     """Takes a tour: starts the mesh, asks it about the samples, writes a page of what it said, and stops it."""
@@ -58,7 +58,7 @@ def demo(
         _run(console, address, page, models)
     except (SamplesError, MeshError, StepFailed, sensorium.SensoriumError, OSError) as fault:
         say(f"the demo failed: {fault}")
-        raise typer.Exit(1) from None
+        raise typer.Exit(_exit_code(fault)) from None
     console.print(f"\nThe page: [bold]{escape(_short(page))}[/]  [dim]({time.monotonic() - started:.1f} s in all)[/]")
 
 
@@ -70,6 +70,15 @@ def _run(console: Console, address: str, page: Path, models: Path | None) -> Non
         tour = take_tour(client, samples, lambda number, step: show_step(console, number, step))
         _show_total(console, tour)
         page.write_text(render(tour, mesh, datetime.now().astimezone()), encoding="utf-8")
+
+
+def _exit_code(fault: Exception) -> int:
+    """Returns the exit code of a demo that failed, as `options.examples` says them."""
+    if isinstance(fault, StepFailed):
+        return code_of(fault.error)
+    if isinstance(fault, sensorium.SensoriumError):
+        return code_of(fault)
+    return UNAVAILABLE if isinstance(fault, MeshError) else USAGE
 
 
 def _settled(client: sensorium.Client) -> DescribeResponse:

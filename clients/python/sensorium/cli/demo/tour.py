@@ -21,7 +21,11 @@ _Found = TypeVar("_Found")
 
 
 class StepFailed(Exception):
-    """A step of the tour got no answer; the message says which, and why."""
+    """A step of the tour got no answer; the message says which, and why. error: what the mesh said."""
+
+    def __init__(self, what: str, error: SensoriumError) -> None:
+        super().__init__(f"{what} failed: {error}")
+        self.error = error
 
 
 def take_tour(client: Client, samples: Sequence[Thing], on_step: Callable[[int, Step], None]) -> Tour:
@@ -61,4 +65,4 @@ def _answered(what: str, question: Callable[[], _Found]) -> _Found:
     try:
         return question()
     except SensoriumError as error:
-        raise StepFailed(f"{what} failed: {error}") from None
+        raise StepFailed(what, error) from None
