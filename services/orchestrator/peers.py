@@ -110,7 +110,7 @@ class Peer:
     def unavailable(self) -> Unavailable:
         """Returns the error of a peer that was never seen, so nobody knows what it could do."""
         return Unavailable(
-            f"the {self.name} service at {self.address} was not seen yet: {self.problem}",
+            f"the {self.name} service at {self.address} was not seen yet: {self.problem or 'its models are not listed yet'}",
             metadata={"service": self.name, "address": self.address},
             retry_after_s=_RETRY_AFTER_S,
         )

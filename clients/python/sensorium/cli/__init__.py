@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from sensorium.cli import classify, compare, embed, fuse, models, options, serve, status, up, version
+from sensorium.cli.demo.command import EPILOG as DEMO_EPILOG
 from sensorium.cli.demo.command import demo
 from sensorium.cli.failures import UNAVAILABLE, USAGE, UsageFault, code_of, say
 from sensorium.cli.processes import MeshError
@@ -39,7 +40,7 @@ def build() -> typer.Typer:
     )
     app.command(epilog=up.EPILOG)(up.up)
     app.add_typer(serve.app)
-    app.command(epilog=options.examples("sensorium demo"))(demo)
+    app.command(epilog=DEMO_EPILOG)(demo)
     app.command(epilog=embed.EPILOG)(embed.embed)
     app.command(epilog=compare.EPILOG)(compare.compare)
     app.command(epilog=classify.EPILOG)(classify.classify)

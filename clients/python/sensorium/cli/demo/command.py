@@ -26,7 +26,6 @@ from sensorium.cli.demo.tour import StepFailed, take_tour
 from sensorium.cli.failures import UNAVAILABLE, USAGE, code_of, say
 from sensorium.cli.mesh import MeshError, ServiceProcess, running_mesh
 from sensorium.cli.output import console as make_console
-from sensorium.v1.orchestrator_pb2 import SERVICE_STATE_SERVING, DescribeResponse
 
 EPILOG = options.examples(
     "sensorium demo",
@@ -34,8 +33,6 @@ EPILOG = options.examples(
     "sensorium demo --address localhost:8001   (a mesh that runs already)",
 )
 _CHECKOUT = Path(sensorium.__file__).resolve().parents[3]  # where an editable install has its code
-_SETTLE_S = 5.0  # long against the 0.25 s in which the orchestrator asks its peers again
-_POLL_S = 0.02
 
 
 def demo(
@@ -53,11 +50,14 @@ def demo(
     console = make_console()
     page = report or _CHECKOUT / "demo" / "report.html"
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _leave)
     try:
         _run(console, address, page, models)
     except (SamplesError, MeshError, StepFailed, sensorium.SensoriumError, OSError) as fault:
-        say(f"the demo failed: {fault}")
+        said = f"{fault.filename}: {fault.strerror}" if isinstance(fault, OSError) else fault
+        say(f"the demo failed: {said}")
         raise typer.Exit(_exit_code(fault)) from None
     console.print(f"\nThe page: [bold]{escape(_short(page))}[/]  [dim]({time.monotonic() - started:.1f} s in all)[/]")
 
@@ -66,7 +66,7 @@ def _run(console: Console, address: str, page: Path, models: Path | None) -> Non
     samples = load_samples(_CHECKOUT / "demo" / "inputs")
     page.parent.mkdir(parents=True, exist_ok=True)
     with _mesh(console, address, models) as where, sensorium.Client(where) as client:
-        mesh = _settled(client)
+        mesh = client.describe()
         tour = take_tour(client, samples, lambda number, step: show_step(console, number, step))
         _show_total(console, tour)
         page.write_text(render(tour, mesh, datetime.now().astimezone()), encoding="utf-8")
@@ -79,20 +79,6 @@ def _exit_code(fault: Exception) -> int:
     if isinstance(fault, sensorium.SensoriumError):
         return code_of(fault)
     return UNAVAILABLE if isinstance(fault, MeshError) else USAGE
-
-
-def _settled(client: sensorium.Client) -> DescribeResponse:
-    """Returns what the mesh says of itself, once the orchestrator has heard of its peers, or when it should have.
-
-    It serves from the moment that one encoder does; the others follow a few milliseconds later.
-    """
-    deadline = time.monotonic() + _SETTLE_S
-    while True:
-        mesh = client.describe()
-        peers = [service for service in mesh.services if service.name != "orchestrator"]
-        if all(peer.state == SERVICE_STATE_SERVING and peer.models for peer in peers) or time.monotonic() > deadline:
-            return mesh
-        time.sleep(_POLL_S)
 
 
 def _short(path: Path) -> str:

@@ -1,0 +1,79 @@
+# Short targets for people and machines; `make` alone lists them. Needs Python 3.11 to 3.13 and nothing of ours.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Arguments of the command behind a target: make demo ARGS="--report /tmp/tour.html"
+ARGS ?=
+
+# The first Python that is new enough and can make a virtual environment.
+IS_FIT := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	"$$python" $(IS_FIT) && command -v "$$python" && break; done)
+BUF := npx --yes @bufbuild/buf@1.75.0
+
+# What an editable install is made from: where one of these changes, the next target installs again, stubs included.
+SOURCES := pyproject.toml protos/build_hook.py $(wildcard protos/sensorium/v1/*.proto)
+# One stamp for each set of packages in the one environment; the larger sets hold the smaller.
+RUN := $(VENV)/.installed-all
+DEV := $(VENV)/.installed-dev
+TRAIN := $(VENV)/.installed-train
+
+.PHONY: help demo up test lint types proto lint-proto train clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '%-20s %s\n' "$$target" "$$text"; done
+
+demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop
+	$(BIN)/sensorium demo $(ARGS)
+
+up: $(RUN) ## Start the mesh and leave it running until Ctrl-C
+	$(BIN)/sensorium up $(ARGS)
+
+test: lint types ## Lint, check types and run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## Check style, format and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(DEV) ## Check types
+	$(BIN)/mypy
+
+proto: $(RUN) ## Generate the Python stubs from protos/
+	$(PIP) install --no-deps --editable .
+
+lint-proto: $(RUN) ## Check the protos with buf (needs npm)
+	rm -rf build/protos && mkdir -p build/protos/google/rpc
+	cd $(VENV)/lib/python3*/site-packages/google/rpc && cp status.proto error_details.proto code.proto "$(CURDIR)/build/protos/google/rpc"
+	$(BUF) lint protos
+	$(BUF) format --diff --exit-code protos
+
+train: $(TRAIN) ## Train the shipped models (needs data and espeak-ng; see training/)
+	$(BIN)/python -m training $(ARGS)
+
+clean: ## Remove the environment, the generated stubs and all caches
+	rm -rf $(VENV) build dist demo/report.html clients/python/sensorium/v1
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp, because a half-made environment has a python too.
+$(VENV)/.created:
+	@"$(PYTHON)" $(IS_FIT) || { echo >&2 "$(if $(PYTHON),$(PYTHON) will not do,No python is fit): Sensorium needs Python 3.11, 3.12 or 3.13 with" \
+		"venv. Install one (Debian, Ubuntu: apt install python3-venv) or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	touch $@
+
+$(RUN): $(VENV)/.created $(SOURCES)
+	$(PIP) install --editable '.[all]'
+	touch $@
+
+$(DEV): $(VENV)/.created $(SOURCES)
+	$(PIP) install --editable '.[dev]'
+	touch $(RUN) $@
+
+$(TRAIN): $(VENV)/.created $(SOURCES)
+	$(PIP) install --editable '.[train]'
+	touch $(RUN) $@
