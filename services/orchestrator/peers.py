@@ -109,8 +109,9 @@ class Peer:
 
     def unavailable(self) -> Unavailable:
         """Returns the error of a peer that was never seen, so nobody knows what it could do."""
+        why = self.problem or "its models are not listed yet"
         return Unavailable(
-            f"the {self.name} service at {self.address} was not seen yet: {self.problem or 'its models are not listed yet'}",
+            f"the {self.name} service at {self.address} was not seen yet: {why}",
             metadata={"service": self.name, "address": self.address},
             retry_after_s=_RETRY_AFTER_S,
         )
