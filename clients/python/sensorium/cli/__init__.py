@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from sensorium.cli import classify, compare, embed, fuse, models, options, serve, status, up, version
+from sensorium.cli import classify, compare, embed, evaluate, fuse, models, options, serve, status, up, version
 from sensorium.cli.demo.command import EPILOG as DEMO_EPILOG
 from sensorium.cli.demo.command import demo
 from sensorium.cli.failures import UNAVAILABLE, USAGE, UsageFault, code_of, say
@@ -44,6 +44,7 @@ def build() -> typer.Typer:
     app.command(epilog=embed.EPILOG)(embed.embed)
     app.command(epilog=compare.EPILOG)(compare.compare)
     app.command(epilog=classify.EPILOG)(classify.classify)
+    app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
     app.command(epilog=fuse.EPILOG)(fuse.fuse)
     app.command(epilog=status.EPILOG)(status.status)
     app.add_typer(models.app)

@@ -1,0 +1,1 @@
+"""Measures a running mesh on labelled things: `sensorium evaluate`."""
