@@ -19,7 +19,7 @@ RUN := $(VENV)/.installed-all
 DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
 
-.PHONY: help demo up test lint types proto lint-proto train clean
+.PHONY: help demo up test lint types proto lint-proto train train-smoke clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -51,8 +51,14 @@ lint-proto: $(RUN) ## Check the protos with buf (needs npm)
 	$(BUF) lint protos
 	$(BUF) format --diff --exit-code protos
 
-train: $(TRAIN) ## Train the shipped models (needs data and espeak-ng; see training/)
-	$(BIN)/python -m training $(ARGS)
+train: DATA ?= data
+train: $(TRAIN) ## Train the shipped models from DATA=data (needs espeak-ng; see training/)
+	$(BIN)/python -m training --data $(DATA) $(ARGS)
+
+train-smoke: DATA ?= data
+train-smoke: $(TRAIN) ## Walk through every step of training in under two minutes; keeps nothing
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		$(BIN)/python -m training --smoke --data $(DATA) --out "$$folder/models" --runs "$$folder/runs" $(ARGS)
 
 clean: ## Remove the environment, the generated stubs and all caches
 	rm -rf $(VENV) build dist demo/report.html clients/python/sensorium/v1

@@ -85,6 +85,16 @@ def sounds(x: Tensor, rng: Generator) -> Tensor:
     return x + grain
 
 
+def noisy(x: Tensor, ratio_db: Tensor | float, rng: Generator) -> Tensor:
+    """Returns log-mel features as if white noise had been added, `ratio_db` below the mean power of the clip."""
+    power = 10 ** (4 * x - 4)
+    speech = power.amax(1, keepdim=True) > power.amax((1, 2), keepdim=True) * 1e-4
+    level = (power * speech).sum((1, 2), keepdim=True) / (speech.sum((1, 2), keepdim=True) * x.shape[1])
+    flutter = torch.rand(x.shape, generator=rng).clamp(min=1e-6).log().neg()  # exponential: the power of a noise bin
+    changed = power + level * 10 ** (-torch.as_tensor(ratio_db) / 10) * flutter
+    return (changed.clamp(min=1e-10).log10() + 4) / 4
+
+
 def _band(x: Tensor, axis: int, widest: int, rng: Generator) -> Tensor:
     """Returns a mask, (n, mel, 1) or (n, 1, frames), of a random band, for about half of the items."""
     n, length = x.shape[0], x.shape[axis]

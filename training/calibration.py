@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,18 +22,63 @@ _SOURCES = {
     "audio": ("spoken", "animals", "words"),
 }
 
+_SCENE_TASKS = (
+    ("scene → caption, 240-way", "scenes", "image"),
+    ("spoken caption → caption, 240-way", "phrases", "audio"),
+)
+
 Choice = tuple[Tensor, Tensor]  # cosines (n, candidates), index of the right one (n,)
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Probabilities (n, candidates) that `Classify` would give, and the index of the right one (n,)."""
+
+    probabilities: Tensor
+    truth: Tensor
+
+    @property
+    def top(self) -> Tensor:
+        """The highest probability of each item."""
+        return self.probabilities.amax(1)
+
+    @property
+    def right(self) -> Tensor:
+        """1 where the answer of the highest probability is right, else 0."""
+        return (self.probabilities.argmax(1) == self.truth).float()
+
+
 def calibrate(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, Calibration]:
-    """Returns the calibration by query modality."""
-    scenes = encoder.texts([caption(scene) for scene in SCENES])
-    choices = {
-        "image": [*_named(encoder, vectors, _SOURCES["image"]), _scene_choice(vectors["scenes"], scenes)],
-        "audio": [*_named(encoder, vectors, _SOURCES["audio"]), _scene_choice(vectors["phrases"], scenes)],
-        "text": _text_choices(encoder, vectors),
-    }
-    return {modality: fit(found) for modality, found in choices.items()}
+    """Returns the calibration by query modality.
+
+    Fitted on the label sets, each weighing alike, and not on the 240 captions: a choice among so many wants a scale
+    so high that answers among ten names would be far too sure.
+    """
+    return _heard_and_seen(encoder, vectors) | {"text": fit(_text_choices(encoder, vectors))}
+
+
+def _heard_and_seen(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, Calibration]:
+    return {modality: fit(_named(encoder, vectors, sources)) for modality, sources in _SOURCES.items()}
+
+
+def halves(vectors: Vectors) -> tuple[Vectors, Vectors]:
+    """Returns two halves, the same at every call, each with half of the items of each meaning."""
+    shuffled = torch.randperm(len(vectors.rows), generator=torch.Generator().manual_seed(7))
+    order = shuffled[meaning_ids(vectors.meanings)[shuffled].argsort(stable=True)]
+    one, other = order[::2], order[1::2]
+    return Vectors(vectors.rows[one], vectors.meanings[one]), Vectors(vectors.rows[other], vectors.meanings[other])
+
+
+def held_out_answers(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, Answers]:
+    """Returns answers by task: those on each half of the items with the calibration fitted on the other half."""
+    split = {source: halves(found) for source, found in vectors.items()}
+    ones = {source: one for source, (one, _) in split.items()}
+    others = {source: other for source, (_, other) in split.items()}
+    found = [
+        _answers(encoder, others, _heard_and_seen(encoder, ones)),
+        _answers(encoder, ones, _heard_and_seen(encoder, others)),
+    ]
+    return {task: _joined([answers[task] for answers in found]) for task in found[0]}
 
 
 def fit(choices: Sequence[Choice]) -> Calibration:
@@ -42,31 +88,55 @@ def fit(choices: Sequence[Choice]) -> Calibration:
     return Calibration(scale, _fit_bias(choices, scale))
 
 
-def expected_calibration_error(cosines: Tensor, truth: Tensor, scale: float, bins: int = 15) -> float:
+def expected_calibration_error(top: Tensor, right: Tensor, bins: int = 15) -> float:
     """Returns the mean gap between top probability and accuracy over equal bins of probability (Guo et al. 2017)."""
-    top, found = (scale * cosines).softmax(1).max(1)
-    right = (found == truth).float()
     place = (top * bins).long().clamp(max=bins - 1)
-    gaps = [
-        (right[place == i] - top[place == i]).mean().abs() * (place == i).float().mean()
-        for i in range(bins)
-        if (place == i).any()
-    ]
-    return float(torch.stack(gaps).sum())
+    gaps = (torch.bincount(place, right - top, minlength=bins)).abs()
+    return float(gaps.sum() / len(top))
 
 
-def calibration_errors(
-    encoder: Encoder, vectors: Mapping[str, Vectors], calibration: Mapping[str, Calibration]
-) -> dict[str, float]:
-    """Returns the expected calibration error of `Classify` by task."""
-    errors = {}
-    for task, (source, labels) in label_tasks().items():
-        modality = "image" if source in _SOURCES["image"] else "audio"
-        cosines, truth = _choice(encoder, vectors[source], labels)
-        errors[f"calibration error: {task}"] = expected_calibration_error(
-            cosines, truth, calibration[modality].logit_scale
-        )
+def error_by_chance(answers: Answers, rounds: int = 50) -> float:
+    """Returns the mean error that would be measured on as many items if the probabilities were exactly true.
+
+    Few items leave few in a bin, and their accuracy differs from the probability by chance alone.
+    """
+    dice = torch.Generator().manual_seed(8)
+    draws = [torch.bernoulli(answers.top, generator=dice) for _ in range(rounds)]
+    return sum(expected_calibration_error(answers.top, right) for right in draws) / rounds
+
+
+def calibration_errors(answers: Mapping[str, Answers]) -> dict[str, float]:
+    """Returns the expected calibration error of `Classify` by task and over all label tasks, and that by chance."""
+    named = [answers[task] for task in label_tasks()]
+    top, right = torch.cat([found.top for found in named]), torch.cat([found.right for found in named])
+    errors = {"calibration error: all label tasks together": expected_calibration_error(top, right)}
+    for task, found in answers.items():
+        errors[f"calibration error: {task}"] = expected_calibration_error(found.top, found.right)
+        errors[f"calibration error by chance: {task}"] = error_by_chance(found)
     return errors
+
+
+def _answers(
+    encoder: Encoder, vectors: Mapping[str, Vectors], calibration: Mapping[str, Calibration]
+) -> dict[str, Answers]:
+    captions = encoder.texts([caption(scene) for scene in SCENES])
+    scales = {source: calibration[modality].logit_scale for modality, found in _SOURCES.items() for source in found}
+    answers = {
+        task: _answer(_choice(encoder, vectors[source], labels), scales[source])
+        for task, (source, labels) in label_tasks().items()
+    }
+    for task, source, modality in _SCENE_TASKS:
+        answers[task] = _answer(_scene_choice(vectors[source], captions), calibration[modality].logit_scale)
+    return answers
+
+
+def _answer(choice: Choice, scale: float) -> Answers:
+    cosines, truth = choice
+    return Answers((scale * cosines).softmax(1), truth)
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    return Answers(torch.cat([part.probabilities for part in parts]), torch.cat([part.truth for part in parts]))
 
 
 def _fit_bias(choices: Sequence[Choice], scale: float) -> float:

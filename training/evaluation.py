@@ -120,9 +120,7 @@ def accuracy(encoder: Encoder, vectors: Vectors, labels: Sequence[str], *, chine
 def mean_recall(encoder: Encoder, vectors: Vectors, labels: Sequence[str]) -> float:
     """Returns the accuracy of each label, averaged: rare labels count as much as common ones."""
     right = _is_right(encoder, vectors, labels)
-    return float(
-        torch.stack([right[vectors.labels == label].mean() for label in sorted(set(vectors.labels.tolist()))]).mean()
-    )
+    return float(torch.stack([right[vectors.labels == label].mean() for label in set(vectors.labels.tolist())]).mean())
 
 
 def _is_right(encoder: Encoder, vectors: Vectors, labels: Sequence[str], *, chinese: bool = False) -> Tensor:
@@ -133,27 +131,52 @@ def _is_right(encoder: Encoder, vectors: Vectors, labels: Sequence[str], *, chin
     return (found == vectors.labels).float()
 
 
-def recall_at_1(queries: Vectors, candidates: Tensor, hidden: bool) -> float:
-    """Returns the share of scenes whose nearest caption of all 240 is their own, of seen or unseen combinations."""
+def confusion(encoder: Encoder, vectors: Vectors, labels: Sequence[str]) -> Tensor:
+    """Returns (labels, labels) int64: how many items of the label of each row were taken for that of each column."""
+    truth = (vectors.labels[:, None] == torch.tensor([LABELS.index(label) for label in labels])).long().argmax(1)
+    found = (vectors.rows @ encoder.prototypes(labels).T).argmax(1)
+    return torch.bincount(truth * len(labels) + found, minlength=len(labels) ** 2).reshape(len(labels), -1)
+
+
+def recall(queries: Vectors, candidates: Tensor, *, hidden: bool, among: int = 1) -> float:
+    """Returns the share of scenes with their own among the nearest of all 240, of seen or unseen combinations."""
     order = {scene: i for i, scene in enumerate(SCENES)}
     truth = torch.tensor([order[Scene(*row[1:])] for row in queries.meanings.tolist()])
     unseen = torch.tensor([scene in held_out_scenes() for scene in SCENES])[truth]
     chosen = unseen if hidden else ~unseen
-    nearest = (queries.rows @ candidates.T).argmax(1)
-    return float((nearest == truth)[chosen].float().mean())
+    nearest = (queries.rows @ candidates.T).topk(among, dim=1).indices
+    return float((nearest == truth[:, None]).any(1)[chosen].float().mean())
+
+
+def scene_recalls(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, tuple[float, ...]]:
+    """Returns recall at 1, 5 and 10 among all 240 scenes, of unseen combinations, by task."""
+    captions = encoder.texts([caption(scene) for scene in SCENES])
+    pictures, scenes, phrases = _one_picture_each(vectors["scenes"]), vectors["scenes"], vectors["phrases"]
+    read = Vectors(captions, meanings.tensor([meanings.of_scene(scene) for scene in SCENES]))
+    tasks = {
+        "scene → caption": (scenes, captions),
+        "caption → scene": (read, pictures),
+        "spoken caption → caption": (phrases, captions),
+        "spoken caption → scene": (phrases, pictures),
+    }
+    return {task: tuple(recall(*given, hidden=True, among=k) for k in (1, 5, 10)) for task, given in tasks.items()}
 
 
 def _scene_numbers(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, float]:
     english, chinese = encoder.texts([caption(s) for s in SCENES]), encoder.texts([caption_zh(s) for s in SCENES])
-    pictures = F.normalize(vectors["scenes"].rows.reshape(len(SCENES), -1, english.shape[1]).mean(1), dim=1)
-    scenes, phrases = vectors["scenes"], vectors["phrases"]
+    pictures, scenes, phrases = _one_picture_each(vectors["scenes"]), vectors["scenes"], vectors["phrases"]
     return {
-        "scene (unseen combination) → caption, 240-way R@1": recall_at_1(scenes, english, hidden=True),
-        "scene (seen combination) → caption, 240-way R@1": recall_at_1(scenes, english, hidden=False),
-        "scene (unseen combination) → Chinese caption, 240-way R@1": recall_at_1(scenes, chinese, hidden=True),
-        "spoken caption (unseen voice and combination) → caption, R@1": recall_at_1(phrases, english, hidden=True),
-        "spoken caption (unseen voice and combination) → scene, R@1": recall_at_1(phrases, pictures, hidden=True),
+        "scene (unseen combination) → caption, 240-way R@1": recall(scenes, english, hidden=True),
+        "scene (seen combination) → caption, 240-way R@1": recall(scenes, english, hidden=False),
+        "scene (unseen combination) → Chinese caption, 240-way R@1": recall(scenes, chinese, hidden=True),
+        "spoken caption (unseen voice and combination) → caption, R@1": recall(phrases, english, hidden=True),
+        "spoken caption (unseen voice and combination) → scene, R@1": recall(phrases, pictures, hidden=True),
     }
+
+
+def _one_picture_each(scenes: Vectors) -> Tensor:
+    """Returns (240, DIM) unit rows: the mean of the drawings of each scene."""
+    return F.normalize(scenes.rows.reshape(len(SCENES), -1, scenes.rows.shape[1]).mean(1), dim=1)
 
 
 def _sound_to_picture(vectors: Mapping[str, Vectors]) -> dict[str, float]:
@@ -171,19 +194,9 @@ def _robust(encoder: Encoder, check: Prepared) -> dict[str, float]:
     handwritten, spoken = check.images["handwritten"], check.sounds["spoken"]
     shifted = encoder.images(handwritten, lambda x: torch.roll(x, (3, -3), (2, 3)))
     rng = torch.Generator().manual_seed(0)
-    noisy = encoder.sounds(spoken, lambda x: noisy_features(x, 10.0, rng))
+    noisy = encoder.sounds(spoken, lambda x: augment.noisy(x, 10.0, rng))
     return {
         "inverted handwritten digit → word": accuracy(encoder, encoder.images(handwritten, lambda x: 1 - x), digits),
         "handwritten digit off centre by 3 of 32 pixels → word": accuracy(encoder, shifted, digits),
-        "spoken digit with white noise at 10 dB → word": accuracy(encoder, noisy, digits),
+        "spoken digit with white noise at 10 dB, added to the features → word": accuracy(encoder, noisy, digits),
     }
-
-
-def noisy_features(x: Tensor, ratio_db: float, rng: torch.Generator) -> Tensor:
-    """Returns log-mel features as if white noise had been added, `ratio_db` below the mean power of the clip."""
-    power = 10 ** (4 * x - 4)
-    speech = power.amax(1, keepdim=True) > power.amax((1, 2), keepdim=True) * 1e-4
-    level = (power * speech).sum((1, 2), keepdim=True) / (speech.sum((1, 2), keepdim=True) * x.shape[1])
-    flutter = torch.rand(x.shape, generator=rng).clamp(min=1e-6).log().neg()  # exponential: the power of a noise bin
-    noisy = power + level * 10 ** (-ratio_db / 10) * flutter
-    return (noisy.clamp(min=1e-10).log10() + 4) / 4

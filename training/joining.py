@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training import meanings
-from training.augment import cosine_ramp
+from training.augment import cosine_ramp, noisy
 from training.captions import SCENES, caption, describe, held_out_scenes
 from training.concepts import LABELS, name_concept
 from training.contrastive import Advance
-from training.evaluation import Encoder, Vectors, noisy_features
+from training.evaluation import Encoder, Vectors
 from training.joint import AUDIO, IMAGE, PADDING, TEXT, ConceptHead, Fusion
 from training.prepare import Images, Prepared, Sounds
 from training.settings import Settings
@@ -148,7 +148,7 @@ def _some_sounds(sounds: Sounds, rng: np.random.Generator) -> Sounds:
 
 
 def _spoil_sounds(x: Tensor, rng: np.random.Generator, dice: torch.Generator) -> Tensor:
-    return noisy_features(x, float(rng.uniform(-15, 20)), dice)
+    return noisy(x, float(rng.uniform(-15, 20)), dice)
 
 
 def _texts(encoder: Encoder, rng: np.random.Generator) -> Vectors:
@@ -181,7 +181,7 @@ def _measure_noisy(
 ) -> dict[str, float]:
     dice = torch.Generator().manual_seed(5)
     pictures = encoder.images(check.images["handwritten"], lambda x: spoil_pictures(x, deviation, dice, deviation))
-    heard = encoder.sounds(check.sounds["spoken"], lambda x: noisy_features(x, ratio_db, dice))
+    heard = encoder.sounds(check.sounds["spoken"], lambda x: noisy(x, ratio_db, dice))
     left, right, truth = _pairs(pictures, heard, dice)
     goals = encoder.prototypes(LABELS[:10])
     fused = fuse(fusion, [(left, IMAGE), (right, AUDIO)])

@@ -19,7 +19,6 @@ from training.captions import SCENES, all_captions, caption, caption_zh, describ
 from training.concepts import LABELS, all_names, name_concept  # noqa: E402
 from training.contrastive import Towers, pair_loss, train_towers  # noqa: E402
 from training.drawing import draw_digit, draw_scene  # noqa: E402
-from training.evaluation import noisy_features  # noqa: E402
 from training.export import concepts_graph, export, fusion_graph, text_graph  # noqa: E402
 from training.joint import ConceptHead, Fusion  # noqa: E402
 from training.prepare import Images, Prepared, Sounds, cached, mel, shrink  # noqa: E402
@@ -184,7 +183,7 @@ def test_calibration_finds_the_scale_that_made_the_choices() -> None:
 def test_noise_raises_the_quiet_parts_of_a_sound() -> None:
     time = np.arange(10240) / 16000
     features = torch.from_numpy(mel(np.sin(2 * np.pi * 440 * time).astype(np.float32), 16000)).float()[None]
-    noisy = noisy_features(features, 0.0, torch.Generator().manual_seed(0))
+    noisy = augment.noisy(features, 0.0, torch.Generator().manual_seed(0))
     assert noisy.mean() > features.mean() + 0.5
 
 
