@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
@@ -87,6 +88,10 @@ class Health(health_pb2_grpc.HealthServicer):
             self._changed.notify_all()
 
 
+class _Ipv6Server(ThreadingHTTPServer):
+    address_family = socket.AF_INET6  # how the standard library's server is told
+
+
 class HttpEndpoint:
     """Serves `/metrics`, `/healthz` (alive) and `/readyz` (can answer) from a thread of its own."""
 
@@ -96,7 +101,8 @@ class HttpEndpoint:
         Raises:
             OSError: the port is taken.
         """
-        self._server = ThreadingHTTPServer((host.strip("[]"), port), _handler(metrics, health))
+        kind = _Ipv6Server if ":" in host else ThreadingHTTPServer
+        self._server = kind((host.strip("[]"), port), _handler(metrics, health))
         self._server.daemon_threads = True
         # The poll is how long a close takes; the default of half a second would hold up every drain.
         self._thread = threading.Thread(

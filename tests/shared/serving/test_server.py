@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -57,6 +58,15 @@ async def serving(answer: Callable[[str], Any], **fields: Any) -> AsyncIterator[
 def get(channel: grpc.aio.Channel, model: str = "", **options: Any) -> Any:
     stub = model_pb2_grpc.ModelServiceStub(channel)
     return call(stub.GetModel, model_pb2.GetModelRequest(model=model), **{"timeout_s": 10, **options})
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 async def echo(model: str) -> str:
@@ -199,6 +209,16 @@ async def test_a_taken_port_is_an_error() -> None:
         with pytest.raises(OSError, match="is the port taken"):
             async with serving(echo, port=running.port):
                 pass
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+async def test_ipv6_addresses_serve_calls_and_metrics() -> None:
+    async with serving(echo, host="[::1]") as (_, running):
+        channel = open_channel(f"[::1]:{running.port}")
+        assert (await get(channel, "six")).model.name == "six"
+        await channel.close()
+        with urllib.request.urlopen(f"http://[::1]:{running.metrics_port}/healthz", timeout=5) as page:  # noqa: ASYNC210  # its server has a thread of its own
+            assert page.status == 200
 
 
 async def test_nobody_is_there() -> None:
