@@ -17,7 +17,7 @@ from services.audio.servicer import AudioServicer
 from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
-from shared.inference.manifest import package_error
+from shared.inference.manifest import read_numbers
 from shared.inference.model import Model
 from shared.inference.package import Package
 from shared.serving.server import Running, run
@@ -46,12 +46,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
 
 
 def _open(package: Package, config: Config, shared: Host) -> Encoder[Clip]:
-    manifest = package.manifest
-    try:
-        numbers = AudioNumbers.of(manifest.preprocess)
-    except (KeyError, TypeError, ValueError) as fault:
-        problem = f"field `preprocess`: missing or wrong: {fault}"
-        raise package_error(f"{manifest.name}/{manifest.version}", "manifest.json", problem) from None
+    numbers = read_numbers(package.manifest, AudioNumbers.of)
     limits = AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
     return shared.encoder(Model(package), lambda clip: _prepare(clip, numbers, limits), _canary())
 

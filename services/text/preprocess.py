@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from sensorium.errors import InvalidInput, NotFound, Reason
 from shared.inference.features import Features, Prepared
-from shared.inference.manifest import Manifest, package_error
+from shared.inference.manifest import Manifest, package_error, read_numbers
 from shared.inference.package import Package
 
 
@@ -71,10 +71,7 @@ class TextPreprocessor:
         manifest = package.manifest
         label = f"{manifest.name}/{manifest.version}"
         self._max_text_bytes = max_text_bytes
-        try:
-            self.numbers = TextNumbers.of(manifest.preprocess)
-        except (KeyError, TypeError) as fault:
-            raise package_error(label, "manifest.json", f"field `preprocess`: missing or wrong: {fault}") from None
+        self.numbers = read_numbers(manifest, TextNumbers.of)
         # Two of them: truncation is a state of a tokenizer, and threads share it.
         self._whole = _load(package, label, self.numbers.tokenizer)
         self._cut = _load(package, label, self.numbers.tokenizer)

@@ -16,7 +16,7 @@ from services.vision.servicer import VisionServicer
 from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
-from shared.inference.manifest import package_error
+from shared.inference.manifest import read_numbers
 from shared.inference.model import Model
 from shared.inference.package import Package
 from shared.serving.server import Running, run
@@ -46,12 +46,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
 
 
 def _open(package: Package, config: Config, shared: Host) -> Encoder[bytes]:
-    manifest = package.manifest
-    try:
-        numbers = ImageNumbers.of(manifest.preprocess)
-    except (KeyError, TypeError, ValueError) as fault:
-        problem = f"field `preprocess`: missing or wrong: {fault}"
-        raise package_error(f"{manifest.name}/{manifest.version}", "manifest.json", problem) from None
+    numbers = read_numbers(package.manifest, ImageNumbers.of)
     limits = ImageLimits(config.max_image_bytes, config.max_pixels)
 
     def prepare(data: bytes) -> Prepared:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sensorium.errors import FailedPrecondition, Reason
+
+_Numbers = TypeVar("_Numbers")
 
 SCHEMA = 1
 
@@ -108,6 +110,19 @@ def read_manifest(text: str, package: str) -> Manifest:
         source=reader.text("source", ""),
         files=reader.typed("files", dict),
     )
+
+
+def read_numbers(manifest: Manifest, read: Callable[[Mapping[str, Any]], _Numbers]) -> _Numbers:
+    """Returns a modality's numbers of preprocessing, as `read` takes them from the manifest (Any: JSON).
+
+    Raises:
+        FailedPrecondition: PACKAGE_INVALID; a number is missing or wrong.
+    """
+    try:
+        return read(manifest.preprocess)
+    except (KeyError, TypeError, ValueError) as fault:
+        problem = f"field `preprocess`: missing or wrong: {fault}"
+        raise package_error(f"{manifest.name}/{manifest.version}", "manifest.json", problem) from None
 
 
 def package_error(package: str, file: str, problem: str) -> FailedPrecondition:

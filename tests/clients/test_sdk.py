@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import cv2
@@ -139,23 +139,6 @@ async def test_a_stream_gives_every_id_its_vector_or_error() -> None:
         assert len(answers) == 500
         assert isinstance(answers["7"], InvalidInput)
         assert np.array_equal(answers["8"], [1, 1, 1])  # type: ignore[arg-type]  # it is no error, or this fails
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    """The orchestrator above, on a loop in a thread, for the client that waits."""
-    import asyncio
-    import threading
-
-    loop, stack = asyncio.new_event_loop(), contextlib.AsyncExitStack()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    _, at = asyncio.run_coroutine_threadsafe(stack.enter_async_context(serving()), loop).result(10)
-    yield at
-    asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
 
 
 def test_the_client_that_waits_does_the_same(address: str) -> None:

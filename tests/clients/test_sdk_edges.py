@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import subprocess
 import sys
 import threading
@@ -16,20 +14,6 @@ import sensorium
 from sensorium.errors import InvalidInput, Reason
 from sensorium.v1.content_pb2 import Content
 from tests.clients.test_sdk import serving
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    """The server above, in a thread."""
-    loop, stack = asyncio.new_event_loop(), contextlib.AsyncExitStack()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    _, at = asyncio.run_coroutine_threadsafe(stack.enter_async_context(serving()), loop).result(10)
-    yield at
-    asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
 
 
 def failing() -> Iterator[tuple[str, Content]]:
