@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,11 @@ class ImageNumbers:
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> ImageNumbers:
-        """Reads the numbers; raises KeyError or TypeError where one is missing or of the wrong kind."""
+        """Reads the numbers; raises KeyError, TypeError or ValueError where one is missing or wrong."""
         height, width = preprocess["size"]
+        for name, choices in (("resample", get_args(Filter)), ("mode", get_args(Mode))):
+            if preprocess[name] not in choices:
+                raise ValueError(f"`{name}` is {preprocess[name]!r}, none of {', '.join(choices)}")
         return cls(
             size=(int(height), int(width)),
             shortest_edge=int(preprocess["shortest_edge"]),
