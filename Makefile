@@ -55,10 +55,9 @@ train: DATA ?= data
 train: $(TRAIN) ## Train the shipped models from DATA=data (needs espeak-ng; see training/)
 	$(BIN)/python -m training --data $(DATA) $(ARGS)
 
-train-smoke: DATA ?= data
-train-smoke: $(TRAIN) ## Walk through every step of training in under two minutes; keeps nothing
-	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-		$(BIN)/python -m training --smoke --data $(DATA) --out "$$folder/models" --runs "$$folder/runs" $(ARGS)
+train-smoke: $(TRAIN) ## Walk through every step of training in under two minutes; keeps nothing. DATA is optional
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m training --smoke \
+		$(if $(DATA),--data $(DATA)) --out "$$folder/models" --runs "$$folder/runs" $(ARGS)
 
 clean: ## Remove the environment, the generated stubs and all caches
 	rm -rf $(VENV) build dist demo/report.html clients/python/sensorium/v1

@@ -9,23 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.captions import SCENES, caption
 from training.concepts import LABELS
-from training.evaluation import Encoder, Vectors, label_tasks
+from training.encoding import Encoder, Vectors
+from training.held_out import LABELLED
 from training.joining import meaning_ids
 from training.package import Calibration
 
 _SCALES = torch.logspace(0.5, 2, 151)  # 3.2 to 100
 _BIASES = torch.linspace(-40, 5, 181)
-_SOURCES = {
-    "image": ("handwritten", "typed", "photographs"),
-    "audio": ("spoken", "animals", "words"),
-}
-
-_SCENE_TASKS = (
-    ("scene → caption, 240-way", "scenes", "image"),
-    ("spoken caption → caption, 240-way", "phrases", "audio"),
-)
+_MODALITIES = ("image", "audio")
 
 Choice = tuple[Tensor, Tensor]  # cosines (n, candidates), index of the right one (n,)
 
@@ -58,7 +50,14 @@ def calibrate(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, Cal
 
 
 def _heard_and_seen(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, Calibration]:
-    return {modality: fit(_named(encoder, vectors, sources)) for modality, sources in _SOURCES.items()}
+    return {
+        modality: fit([_choice(encoder, vectors[name], labels) for name, labels in _labelled(modality).items()])
+        for modality in _MODALITIES
+    }
+
+
+def _labelled(modality: str) -> dict[str, Sequence[str]]:
+    return {name: labels for name, (kind, labels) in LABELLED.items() if kind == modality}
 
 
 def halves(vectors: Vectors) -> tuple[Vectors, Vectors]:
@@ -105,29 +104,23 @@ def error_by_chance(answers: Answers, rounds: int = 50) -> float:
     return sum(expected_calibration_error(answers.top, right) for right in draws) / rounds
 
 
-def calibration_errors(answers: Mapping[str, Answers]) -> dict[str, float]:
-    """Returns the expected calibration error of `Classify` by task and over all label tasks, and that by chance."""
-    named = [answers[task] for task in label_tasks()]
-    top, right = torch.cat([found.top for found in named]), torch.cat([found.right for found in named])
-    errors = {"calibration error: all label tasks together": expected_calibration_error(top, right)}
-    for task, found in answers.items():
-        errors[f"calibration error: {task}"] = expected_calibration_error(found.top, found.right)
-        errors[f"calibration error by chance: {task}"] = error_by_chance(found)
+def split_half_errors(answers: Mapping[str, Answers]) -> dict[str, float]:
+    """Returns the expected calibration error of `Classify` by folder, and what chance alone would show."""
+    errors = {}
+    for name, found in answers.items():
+        errors[f"calibration error, split halves: {name}"] = expected_calibration_error(found.top, found.right)
+        errors[f"calibration error by chance: {name}"] = error_by_chance(found)
     return errors
 
 
 def _answers(
     encoder: Encoder, vectors: Mapping[str, Vectors], calibration: Mapping[str, Calibration]
 ) -> dict[str, Answers]:
-    captions = encoder.texts([caption(scene) for scene in SCENES])
-    scales = {source: calibration[modality].logit_scale for modality, found in _SOURCES.items() for source in found}
-    answers = {
-        task: _answer(_choice(encoder, vectors[source], labels), scales[source])
-        for task, (source, labels) in label_tasks().items()
+    return {
+        name: _answer(_choice(encoder, vectors[name], labels), calibration[modality].logit_scale)
+        for modality in _MODALITIES
+        for name, labels in _labelled(modality).items()
     }
-    for task, source, modality in _SCENE_TASKS:
-        answers[task] = _answer(_scene_choice(vectors[source], captions), calibration[modality].logit_scale)
-    return answers
 
 
 def _answer(choice: Choice, scale: float) -> Answers:
@@ -148,25 +141,23 @@ def _fit_bias(choices: Sequence[Choice], scale: float) -> float:
     return float(_BIASES[losses.index(min(losses))])
 
 
-def _named(encoder: Encoder, vectors: Mapping[str, Vectors], sources: Sequence[str]) -> list[Choice]:
-    return [_choice(encoder, vectors[source], labels) for source, labels in label_tasks().values() if source in sources]
-
-
 def _choice(encoder: Encoder, vectors: Vectors, labels: Sequence[str]) -> Choice:
-    places = torch.tensor([LABELS.index(label) for label in labels])
-    truth = (vectors.labels[:, None] == places[None]).long().argmax(1)
+    truth = meaning_ids(vectors.meanings)
+    if set(labels) <= set(LABELS):
+        places = torch.tensor([LABELS.index(label) for label in labels])
+        truth = (truth[:, None] == places[None]).long().argmax(1)
+    else:
+        truth = truth - len(LABELS)
     return vectors.rows @ encoder.prototypes(labels).T, truth
-
-
-def _scene_choice(vectors: Vectors, captions: Tensor) -> Choice:
-    return vectors.rows @ captions.T, meaning_ids(vectors.meanings) - len(LABELS)
 
 
 def _text_choices(encoder: Encoder, vectors: Mapping[str, Vectors], rounds: int = 40) -> list[Choice]:
     """Returns choices of a text among one random item of each label of a task."""
     rng = torch.Generator().manual_seed(6)
     choices = []
-    for source, labels in label_tasks().values():
+    for source, (_, labels) in LABELLED.items():
+        if not set(labels) <= set(LABELS):
+            continue
         queries, found = encoder.prototypes(labels), vectors[source]
         own = [torch.nonzero(found.labels == LABELS.index(label))[:, 0] for label in labels]
         if min(len(rows) for rows in own) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,30 @@ LABELS = tuple(concept.label for concept in CONCEPTS)
 PHOTOGRAPH_LABELS = tuple(concept.label for concept in THINGS)
 ANIMAL_LABELS = ("dog", "cat", "bird", "frog", "cow", "lion", "sheep", "chicken", "donkey", "monkey")
 
+# Words for what no label is, so that it can be learned to say of them: none of these.
+UNNAMED = (
+    "house", "tree", "table", "chair", "window", "door", "river", "mountain", "cloud", "rain", "snow", "sun", "moon",
+    "flower", "grass", "apple", "banana", "bread", "cheese", "coffee", "tea", "water", "milk", "sugar", "salt",
+    "kettle", "spoon", "knife", "plate", "bottle", "book", "paper", "pencil", "letter", "newspaper", "computer",
+    "keyboard", "telephone", "television", "camera", "clock", "lamp", "candle", "mirror", "pillow", "blanket",
+    "jacket", "shirt", "shoe", "hat", "glove", "umbrella", "bicycle", "train", "bus", "road", "bridge", "tower",
+    "castle", "church", "school", "hospital", "garden", "forest", "desert", "island", "beach", "ocean", "stone",
+    "gold", "iron", "glass", "wood", "money", "market", "doctor", "teacher", "child", "woman", "man", "king", "queen",
+    "friend", "family", "hand", "foot", "head", "eye", "nose", "mouth", "heart", "music", "song", "guitar", "piano",
+    "drum", "violin", "dance", "game", "football", "tennis", "chess", "elephant", "tiger", "snake", "fish", "spider",
+    "bee", "rabbit", "mouse", "bear", "hello", "goodbye", "please", "yes", "no", "maybe", "morning", "evening",
+    "yesterday", "winter", "summer", "history", "science", "law", "tax report", "quarterly revenue", "weather forecast",
+    "train timetable", "recipe for soup", "theory of music", "software update", "birthday party", "to be or not to be",
+    "how are you", "turn left at the corner", "the meeting was moved to friday", "stock prices fell",
+    "please close the window", "it rained all day", "she wrote a long letter", "an unpaid invoice",
+)  # fmt: skip
+UNNAMED_ZH = (
+    "房子", "树", "桌子", "椅子", "窗户", "河", "山", "云", "雨", "太阳", "月亮", "苹果", "面包", "咖啡", "茶", "水",
+    "书", "报纸", "电脑", "电话", "电视", "灯", "衣服", "鞋子", "自行车", "火车", "公路", "桥", "学校", "医院", "花园",
+    "森林", "海洋", "金钱", "医生", "老师", "孩子", "朋友", "音乐", "钢琴", "大象", "老虎", "蛇", "鱼", "你好", "再见",
+    "早上", "昨天", "冬天", "历史", "科学", "天气预报", "今天下雨了", "请关上窗户",
+)  # fmt: skip
+
 _ANY = ("{}", "{}", "{}", "a photo of {}", "a photo of a {}", "a picture of {}", "an image of a {}", "this is {}",
         "this is a {}", "it is a {}", "a {}", "the {}", "what is this? {}")  # fmt: skip
 _DIGIT = ("the digit {}", "digit {}", "the number {}", "number {}", "a handwritten {}", "the handwritten digit {}",
@@ -81,6 +106,8 @@ _CALLS = {
 _CHINESE_ANY = ("{}", "{}", "{}", "一张{}的照片", "{}的图片", "这是{}", "一个{}", "{}的照片")
 _CHINESE_DIGIT = ("数字{}", "数字{}", "手写的{}", "手写数字{}", "说{}", "读作{}")
 _CHINESE_ANIMAL = ("{}的叫声", "{}叫", "{}的声音", "一只{}", "听到{}")
+# Left out of training, to measure texts that were not seen.
+UNSEEN_TEMPLATES = ("{}?", "look, {}", "could this be {}", "my favourite {}", "they said {}")
 _CHINESE_SHARE = 0.25  # of the texts; a guess
 
 
@@ -95,6 +122,13 @@ def name_concept(label: int, rng: np.random.Generator) -> str:
     # The label itself is what users type most: half of the time it is chosen.
     name = concept.label if rng.random() < 0.5 else _pick(concept.english, rng)
     return _pick(_english_templates(label), rng).format(name)
+
+
+def name_nothing(english: Sequence[str], chinese: Sequence[str], rng: np.random.Generator) -> str:
+    """Returns a text of a kind that names a label, with one of these words in the label's place."""
+    if rng.random() < _CHINESE_SHARE:
+        return _pick(_CHINESE_ANY + _CHINESE_ANIMAL + _CHINESE_DIGIT, rng).format(_pick(chinese, rng))
+    return _pick(_ANY + _THING + _ANIMAL + _DIGIT, rng).format(_pick(english, rng))
 
 
 def all_names(label: int) -> list[str]:
@@ -122,5 +156,5 @@ def _chinese_templates(label: int) -> tuple[str, ...]:
     return _CHINESE_ANY + (_CHINESE_ANIMAL if CONCEPTS[label].label in ANIMAL_LABELS else ())
 
 
-def _pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
+def _pick(choices: Sequence[str], rng: np.random.Generator) -> str:
     return choices[int(rng.integers(len(choices)))]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.augment import cosine_ramp
-from training.meanings import FIELD_SIZES, matches
+from training.meanings import FIELD_SIZES, targets
 from training.sampling import Batch, Sampler
 from training.settings import DIM, Settings
 from training.towers import AudioTower, TextTower, VisionTower
@@ -21,6 +21,7 @@ _HIGHEST_SCALE = 4.0  # exp: 55; above, single items dominate the loss
 _LABEL_SMOOTHING = 0.05
 _PAIR_WEIGHTS = {"image-text": 1.0, "sound-text": 1.0, "image-sound": 0.4}
 _FIELDS_WEIGHT = 0.7  # a guess that worked
+_WHITENED = 5_000  # photographs that the first layer is made from
 
 Advance = Callable[[int, str], None]
 
@@ -50,9 +51,9 @@ class Towers(nn.Module):
         scale = self.log_scale.clamp(max=_HIGHEST_SCALE).exp()
         seen, heard, read = batch.image_meanings, batch.sound_meanings, batch.text_meanings
         parts = {
-            "image-text": pair_loss(image, text, matches(seen, read), scale),
-            "sound-text": pair_loss(sound, text, matches(heard, read), scale),
-            "image-sound": pair_loss(image, sound, matches(seen, heard), scale),
+            "image-text": pair_loss((image, seen), (text, read), scale),
+            "sound-text": pair_loss((sound, heard), (text, read), scale),
+            "image-sound": pair_loss((image, seen), (sound, heard), scale),
         }
         fields = torch.stack([self._fields_loss(x, m) for x, m in ((image, seen), (sound, heard), (text, read))]).sum()
         loss = sum((_PAIR_WEIGHTS[name] * part for name, part in parts.items()), _FIELDS_WEIGHT * fields)
@@ -69,34 +70,33 @@ class Towers(nn.Module):
         return torch.stack(losses).sum()
 
 
-def pair_loss(left: Tensor, right: Tensor, same: Tensor, scale: Tensor) -> Tensor:
+def pair_loss(left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor], scale: Tensor) -> Tensor:
     """Returns the supervised contrastive loss (Khosla et al. 2020, L_out) of two modalities, both ways.
 
-    left (n, d), right (m, d) unit rows; same (n, m) bool. A row that nothing matches has no say.
+    left, right: unit rows (n, d) and their meanings (n, 5). A row that should find something and has no match has no
+    say; `meanings.targets` says what each should find.
     """
-    logits = scale * left @ right.T
-    return 0.5 * (_one_way(logits, same) + _one_way(logits.T, same.T))
+    (one, said), (other, told) = left, right
+    logits = scale * one @ other.T
+    return 0.5 * (_one_way(logits, targets(said, told)) + _one_way(logits.T, targets(told, said)))
 
 
-def _one_way(logits: Tensor, same: Tensor) -> Tensor:
-    has_match = same.any(1)
-    if not has_match.any():
-        return logits.sum() * 0
-    logits, weights = logits[has_match], same[has_match].float()
-    log_shares = logits.log_softmax(1)
-    return -((log_shares * weights).sum(1) / weights.sum(1)).mean()
+def _one_way(logits: Tensor, wanted: Tensor) -> Tensor:
+    return -(logits.log_softmax(1) * wanted).sum() / wanted.sum().clamp(min=1)  # a row that has a say sums to 1
 
 
 def train_towers(sampler: Sampler, vocabulary_size: int, settings: Settings, run: Path, advance: Advance) -> Towers:
     """Returns trained towers in evaluation mode; goes on from the checkpoint in `run` where there is one."""
     torch.manual_seed(settings.seed)
     towers = Towers(vocabulary_size)
+    towers.vision.whiten(sampler.photographs(_WHITENED))
     towers.vision.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     optimizer = torch.optim.AdamW(_groups(towers, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
     start = _resume(run / "towers.pt", towers, optimizer)
     advance(start, "resumed" if start else "")
     began = time.monotonic()
     for step in range(start, settings.steps):
+        torch.manual_seed(settings.seed * 1_000_003 + step)  # of dropout: a resumed run draws alike
         shown = _step(towers, optimizer, sampler.batch(step), step, settings)
         advance(1, f"image-text {shown['image-text']:.2f}  sound-text {shown['sound-text']:.2f}")
         if step % 20 == 0:

@@ -40,19 +40,24 @@ def draw_scene(scene: Scene, rng: np.random.Generator) -> Picture:
 
 def draw_digit(digit: int, rng: np.random.Generator, held_out_fonts: bool = False) -> Picture:
     """Returns a picture of a typed digit: light on dark, dark on light, or in colours; never too faint to read."""
+    return draw_character(str(digit), rng, held_out_fonts)
+
+
+def draw_character(character: str, rng: np.random.Generator, held_out_fonts: bool = False) -> Picture:
+    """Returns a picture of a typed character, in the manner of `draw_digit`."""
     side = int(rng.integers(64, 161))
-    mask = _digit_mask(digit, side, rng, held_out_fonts)[:, :, None].astype(np.float32) / 255
+    mask = _character_mask(character, side, rng, held_out_fonts)[:, :, None].astype(np.float32) / 255
     ink, paper = _ink_and_paper(rng)
     canvas = (mask * ink + (1 - mask) * paper).astype(np.uint8)
     return _noisy(canvas, float(rng.uniform(2, 12)), rng) if rng.random() < 0.3 else canvas
 
 
-def _digit_mask(digit: int, side: int, rng: np.random.Generator, held_out_fonts: bool) -> Picture:
+def _character_mask(character: str, side: int, rng: np.random.Generator, held_out_fonts: bool) -> Picture:
     mask = np.zeros((side, side), np.uint8)
     if not held_out_fonts and rng.random() < 0.6:
-        _put_cv(mask, str(digit), rng)
+        _put_cv(mask, character, rng)
     else:
-        _put_truetype(mask, str(digit), rng, held_out_fonts)
+        _put_truetype(mask, character, rng, held_out_fonts)
     turn = float(rng.normal(0, 7))
     scale = float(rng.uniform(0.75, 1.1))
     matrix = np.asarray(cv2.getRotationMatrix2D((side / 2, side / 2), turn, scale), np.float64)

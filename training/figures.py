@@ -17,7 +17,7 @@ from torch import Tensor
 
 from training.calibration import Answers
 from training.card import shown
-from training.evaluation import Vectors
+from training.encoding import Vectors
 
 _INK, _FAINT, _BLUE, _ORANGE = "#1f2933", "#cbd2d9", "#2f6db3", "#d9822b"
 _MARKERS = {"picture": "o", "sound": "^", "text": "*"}
@@ -64,6 +64,24 @@ def bars(groups: Mapping[str, Mapping[str, float]], goals: Mapping[str, float]) 
         axes.set_title(title, loc="left", fontweight="bold")
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
         axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def recalls(found: Mapping[str, Sequence[float]]) -> Figure:
+    """Returns the recalls at 1, 5 and 10 of each task."""
+    figure, panels = _figure(10, 0.9 * len(found) + 0.8, 1, 1)
+    axes: Axes = np.atleast_1d(panels)[0]
+    for place, (k, colour) in enumerate(((1, _BLUE), (5, "#7fa8d6"), (10, _FAINT))):
+        y = np.arange(len(found)) + 0.27 * (place - 1)
+        shares = [each[place] for each in found.values()]
+        axes.barh(y, shares, color=colour, height=0.25, label=f"R@{k}")
+        for at, share in zip(y, shares, strict=True):
+            axes.text(1.01, at, f"{100 * share:.1f} %", va="center", fontsize=8)
+    axes.set_yticks(range(len(found)), [textwrap.fill(task, 50) for task in found])
+    axes.set(xlim=(0, 1.1), xticks=np.linspace(0, 1, 5))
+    axes.invert_yaxis()
+    axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.08))
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     return figure
 
 

@@ -15,7 +15,7 @@ from training.augment import cosine_ramp, noisy
 from training.captions import SCENES, caption, describe, held_out_scenes
 from training.concepts import LABELS, name_concept
 from training.contrastive import Advance
-from training.evaluation import Encoder, Vectors
+from training.encoding import Encoder, Vectors
 from training.joint import AUDIO, IMAGE, PADDING, TEXT, ConceptHead, Fusion
 from training.prepare import Images, Prepared, Sounds
 from training.settings import Settings
@@ -23,6 +23,8 @@ from training.settings import Settings
 _SCALE = 15.0  # of cosines in the losses; near what the towers learn
 _ITEMS_PER_SOURCE = 2_000
 _TEXTS_PER_LABEL = 40
+_SEEN = ("photographs", "handwritten", "typed", "scenes")
+_HEARD = ("spoken", "animals", "words", "phrases")
 _TEXTS_PER_SCENE = 8
 
 
@@ -46,9 +48,9 @@ def meaning_ids(said: Tensor) -> Tensor:
     return torch.tensor([order.get(tuple(row), row[0]) for row in said.tolist()])
 
 
-def spoil_pictures(x: Tensor, most: float, rng: torch.Generator, least: float = 0.0) -> Tensor:
-    """Returns pictures of 0..1 with noise of a deviation between `least` and `most`."""
-    level = least + (most - least) * torch.rand(x.shape[0], 1, 1, 1, generator=rng)
+def spoil_pictures(x: Tensor, most: float, rng: torch.Generator) -> Tensor:
+    """Returns pictures of 0..1 with noise of a deviation of up to `most`."""
+    level = most * torch.rand(x.shape[0], 1, 1, 1, generator=rng)
     return (x + torch.randn(x.shape, generator=rng) * level).clamp(0, 1)
 
 
@@ -57,10 +59,10 @@ def pools(encoder: Encoder, train: Prepared, settings: Settings) -> Mapping[int,
     dice = torch.Generator().manual_seed(settings.seed + 20)
     rng = np.random.default_rng(settings.seed + 20)
     pictures, heard = [], []
-    for images in train.images.values():
+    for images in (train.images[name] for name in _SEEN):
         few = _some_images(images, rng)
         pictures += [encoder.images(few), encoder.images(few, lambda x: spoil_pictures(x, 0.7, dice))]
-    for sounds in train.sounds.values():
+    for sounds in (train.sounds[name] for name in _HEARD):
         some = _some_sounds(sounds, rng)
         heard += [encoder.sounds(some), encoder.sounds(some, lambda x: _spoil_sounds(x, rng, dice))]
     return {TEXT: _pool([_texts(encoder, rng)]), IMAGE: _pool(pictures), AUDIO: _pool(heard)}
@@ -160,56 +162,3 @@ def _texts(encoder: Encoder, rng: np.random.Generator) -> Vectors:
     seen = [scene for scene in SCENES if scene not in held_out_scenes()]
     named += [(describe(scene, rng), meanings.of_scene(scene)) for scene in seen for _ in range(_TEXTS_PER_SCENE)]
     return Vectors(encoder.texts([text for text, _ in named]), meanings.tensor([meaning for _, meaning in named]))
-
-
-def measure_fusion(encoder: Encoder, check: Prepared, fusion: Fusion, head: ConceptHead) -> dict[str, float]:
-    """Returns accuracies of noisy digit pictures, noisy spoken digits, and both fused, equally and unequally noisy."""
-    numbers: dict[str, float] = {}
-    for name, deviation, ratio_db in _FUSION_TESTS:
-        found = _measure_noisy(encoder, check, fusion, head, deviation, ratio_db)
-        numbers |= {f"fusion, {name}: {what} → word": share for what, share in found.items()}
-    return numbers
-
-
-# Name, deviation of the noise on pictures of 0..1, decibels of the sound over its noise. In the first each is 60 to
-# 80 % right alone, which is where joining should help; in the second one of them is of little use.
-_FUSION_TESTS = (("both noisy", 0.5, 8.0), ("picture very noisy", 0.65, 8.0))
-
-
-def _measure_noisy(
-    encoder: Encoder, check: Prepared, fusion: Fusion, head: ConceptHead, deviation: float, ratio_db: float
-) -> dict[str, float]:
-    dice = torch.Generator().manual_seed(5)
-    pictures = encoder.images(check.images["handwritten"], lambda x: spoil_pictures(x, deviation, dice, deviation))
-    heard = encoder.sounds(check.sounds["spoken"], lambda x: noisy(x, ratio_db, dice))
-    left, right, truth = _pairs(pictures, heard, dice)
-    goals = encoder.prototypes(LABELS[:10])
-    fused = fuse(fusion, [(left, IMAGE), (right, AUDIO)])
-    rows = {
-        "picture alone": left,
-        "sound alone": right,
-        "fused": fused,
-        "plain mean": F.normalize(left + right, dim=1),
-        "picture through fusion, sound missing": fuse(fusion, [(left, IMAGE)]),
-    }
-    with torch.inference_mode():
-        named = _share(head(fused)[:, :10], truth)
-    return {name: _share(x @ goals.T, truth) for name, x in rows.items()} | {"concept head on the fused": named}
-
-
-@torch.inference_mode()
-def fuse(fusion: Fusion, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
-    """Returns unit rows: each part (n, DIM) with its modality, all of weight 1."""
-    rows = torch.stack([part for part, _ in parts], 1)
-    modality = torch.tensor([[number for _, number in parts]]).expand(len(rows), -1)
-    return F.normalize(fusion(rows, modality, torch.ones(rows.shape[:2])), dim=1)
-
-
-def _pairs(pictures: Vectors, heard: Vectors, dice: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns a picture and a sound of the same digit in each row, and the digits."""
-    pool = _pool([heard])
-    return pictures.rows, pool.draw(pictures.labels, dice), pictures.labels
-
-
-def _share(logits: Tensor, truth: Tensor) -> float:
-    return float((logits.argmax(1) == truth).float().mean())

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from training.concepts import ANIMAL_LABELS, LABELS, PHOTOGRAPH_LABELS
 
+PHOTOGRAPHS, HANDWRITTEN = "cifar10-train.tar", "mnist-train.npz"
+SPOKEN_DIGITS, ANIMALS = "spoken-digits-train.tar.gz", "animal-sounds-train.tar"
+ARCHIVES = (PHOTOGRAPHS, HANDWRITTEN, SPOKEN_DIGITS, ANIMALS)
 HELD_OUT_SPEAKER = "theo"
 _HELD_OUT_SHARE = {"photographs": 0.05, "handwritten": 0.12, "animals": 0.15}
 
@@ -42,7 +45,7 @@ def read_photographs(folder: Path, limit: int) -> Pictures:
     """Returns CIFAR-10 photographs (n, 32, 32, 3); the last 5 % of each class are held out."""
     images, labels, held_out = [], [], []
     per_class = limit // len(PHOTOGRAPH_LABELS)
-    for path, content in _members(folder / "cifar10-train.tar"):
+    for path, content in _members(folder / PHOTOGRAPHS):
         name, number = path.parts[-2], int(path.stem)
         if number >= per_class:
             continue
@@ -54,7 +57,7 @@ def read_photographs(folder: Path, limit: int) -> Pictures:
 
 def read_handwritten(folder: Path, limit: int) -> Pictures:
     """Returns MNIST digits (n, 28, 28, 3), light on dark; the last 12 % are held out."""
-    with np.load(folder / "mnist-train.npz") as archive:
+    with np.load(folder / HANDWRITTEN) as archive:
         grey, labels = archive["images"][:limit], archive["labels"][:limit].astype(np.int64)
     held_out = np.arange(len(labels)) >= len(labels) * (1 - _HELD_OUT_SHARE["handwritten"])
     return Pictures(np.repeat(grey[:, :, :, None], 3, 3), labels, held_out)
@@ -63,7 +66,7 @@ def read_handwritten(folder: Path, limit: int) -> Pictures:
 def read_spoken_digits(folder: Path, limit: int) -> list[Clip]:
     """Returns spoken digits; one speaker is held out whole."""
     clips = []
-    for path, content in _members(folder / "spoken-digits-train.tar.gz"):
+    for path, content in _members(folder / SPOKEN_DIGITS):
         digit, speaker, _ = path.stem.split("_")
         samples, rate = _decode(content)
         clips.append(Clip(samples, rate, int(digit), speaker == HELD_OUT_SPEAKER))
@@ -72,7 +75,7 @@ def read_spoken_digits(folder: Path, limit: int) -> list[Clip]:
 
 def read_animals(folder: Path, limit: int) -> list[Clip]:
     """Returns animal calls; the last 15 % of each animal's files are held out."""
-    found = sorted(_members(folder / "animal-sounds-train.tar"), key=lambda member: member[0])
+    found = sorted(_members(folder / ANIMALS), key=lambda member: member[0])
     clips = []
     for animal in ANIMAL_LABELS:
         own = [content for path, content in found if path.parent.name == animal]

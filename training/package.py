@@ -34,8 +34,8 @@ class Calibration:
 class Bundle:
     """All that ships: trained modules in evaluation mode, the tokenizer, and the numbers that were measured.
 
-    calibration: by query modality: `text`, `image`, `audio`. card: the text of MODEL_CARD.md. facts: what the
-    manifests' `training` field says (Any: JSON).
+    calibration: by query modality: `text`, `image`, `audio`; a modality may lack it. card: the text of MODEL_CARD.md.
+    facts: what the manifests' `training` field says (Any: JSON).
     """
 
     vision: VisionTower
@@ -92,17 +92,24 @@ def _packages(bundle: Bundle) -> list[tuple[str, Graph, dict[str, Any]]]:
 
 
 def _encoder(bundle: Bundle, modality: str, output: str, preprocess: Mapping[str, Any], cost: int) -> dict[str, Any]:
-    calibration = bundle.calibration[modality]
+    fitted = bundle.calibration.get(modality)
+    calibration = (
+        {
+            "calibration": {
+                "logit_scale": round(fitted.logit_scale, 3),
+                "logit_bias": round(fitted.logit_bias, 3),
+                "activation": "softmax",
+            }
+        }
+        if fitted
+        else {}
+    )
     return {
         "task": "encode",
         "modality": modality,
         **_common(bundle, output, cost),
         "preprocess": dict(preprocess),
-        "calibration": {
-            "logit_scale": round(calibration.logit_scale, 3),
-            "logit_bias": round(calibration.logit_bias, 3),
-            "activation": "softmax",
-        },
+        **calibration,
     }
 
 

@@ -7,8 +7,9 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -16,25 +17,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from training.calibration import calibrate, calibration_errors, held_out_answers
+from training.calibration import calibrate, held_out_answers, split_half_errors
 from training.captions import all_captions
 from training.card import model_card, shown
 from training.concepts import LABELS, all_names
 from training.contrastive import Advance, Towers, train_towers
-from training.evaluation import Encoder, held_out_vectors, measure
-from training.joining import measure_fusion, pools, train_joint
+from training.encoding import Encoder
+from training.held_out import WRITER_COUNT, write_held_out
+from training.joining import pools, train_joint
 from training.joint import ConceptHead, Fusion
 from training.latency import measure_latency
-from training.offtopic import measure_off_topic
+from training.measuring import held_out_vectors, measure
 from training.package import Bundle, Calibration, write_bundle
-from training.prepare import Prepared, prepare
+from training.prepare import SOURCE_COUNT, prepare
 from training.report import write_report
-from training.robustness import measure_robustness
 from training.sampling import Sampler
 from training.settings import Settings
 from training.tokenizer import train_tokenizer
 
-_SOURCES = 8  # of data, each one tick of the first bar
 _THREADS = 2  # the recipe's machine; more change the order of sums, and with it the last digits
 
 
@@ -58,7 +58,8 @@ def run(data: Path, out: Path, runs: Path, settings: Settings) -> Mapping[str, f
     console = Console()
     folder = runs / run_name(settings)
     with _progress(console) as progress:
-        train, check = prepare(data, folder / "cache", settings, _advance(progress, "preparing", _SOURCES))
+        train = prepare(data, folder / "cache", settings, _advance(progress, "preparing", SOURCE_COUNT))
+        write_held_out(data, folder / "held-out", settings, _advance(progress, "held out", WRITER_COUNT))
         tokenizer = _tokenizer(folder / "tokenizer.json")
         towers = train_towers(
             Sampler(train, tokenizer, settings),
@@ -73,9 +74,7 @@ def run(data: Path, out: Path, runs: Path, settings: Settings) -> Mapping[str, f
             encoder, pools(encoder, train, settings), settings, _advance(progress, "fusion, concepts", steps)
         )
     duration_s = _duration_s(folder, time.monotonic() - began)
-    console.print("measuring")
-    trained = Trained(towers, fusion, head, tokenizer)
-    numbers, page = _finish(trained, check, data, out, folder, settings, duration_s)
+    numbers, page = _finish(Trained(towers, fusion, head, tokenizer), out, folder, settings, duration_s)
     (folder / "numbers.json").write_text(json.dumps(numbers, indent=2, ensure_ascii=False), encoding="utf-8")
     console.print(_table(numbers))
     console.print(f"models: {out}\nreport: {page}", soft_wrap=True)
@@ -89,34 +88,34 @@ def run_name(settings: Settings) -> str:
 
 
 def _finish(
-    trained: Trained, check: Prepared, data: Path, out: Path, folder: Path, settings: Settings, duration_s: float
+    trained: Trained, out: Path, folder: Path, settings: Settings, duration_s: float
 ) -> tuple[dict[str, float], Path]:
-    """Measures, calibrates, writes the packages and the report; returns the numbers and the report's page."""
-    encoder = Encoder(trained.towers, trained.tokenizer)
-    vectors = held_out_vectors(encoder, check)
+    """Calibrates and measures the packages in a running mesh, ships them, and reports.
+
+    Returns the numbers and the report's page.
+    """
+    encoder, held_out, staged = Encoder(trained.towers, trained.tokenizer), folder / "held-out", folder / "models"
+    write_bundle(_bundle(trained, {}), staged)
+    vectors = held_out_vectors(staged, held_out)
     calibration, answers = calibrate(encoder, vectors), held_out_answers(encoder, vectors)
-    numbers = (
-        measure(encoder, check, vectors)
-        | measure_robustness(encoder, check, data, settings)
-        | measure_fusion(encoder, check, trained.fusion, trained.head)
-        | calibration_errors(answers)
-        | measure_off_topic(encoder, check, vectors, calibration)
-        | measure_latency(trained.towers)
-    )
+    write_bundle(_bundle(trained, calibration), staged)
+    measured = measure(staged, held_out, trained.head, folder / "evaluation")
+    numbers = measured.numbers | split_half_errors(answers) | measure_latency(trained.towers)
     rounded = {task: round(number, 4) for task, number in numbers.items()}
-    write_bundle(_bundle(trained, calibration, rounded, settings, duration_s), out)
-    return rounded, write_report(folder, encoder, vectors, answers, rounded)
+    card = model_card(rounded, measured.recalls, calibration, settings, duration_s)
+    # Times differ from run to run: they belong to the card.
+    kept = {task: number for task, number in rounded.items() if not task.startswith("ms ")}
+    facts = {"seed": settings.seed, "steps": settings.steps, "duration_s": round(duration_s), "held_out": kept}
+    write_bundle(_bundle(trained, calibration, card, facts), out)
+    return rounded, write_report(folder, encoder, vectors, answers, replace(measured, numbers=rounded))
 
 
 def _bundle(
     trained: Trained,
     calibration: Mapping[str, Calibration],
-    numbers: Mapping[str, float],
-    settings: Settings,
-    duration_s: float,
+    card: str = "",
+    facts: Mapping[str, Any] | None = None,  # Any: JSON
 ) -> Bundle:
-    # Times differ from run to run: they belong to the card.
-    kept = {task: number for task, number in numbers.items() if not task.startswith("ms ")}
     return Bundle(
         trained.towers.vision,
         trained.towers.audio,
@@ -125,8 +124,8 @@ def _bundle(
         trained.head,
         trained.tokenizer,
         calibration,
-        model_card(numbers, calibration, settings, duration_s),
-        {"seed": settings.seed, "steps": settings.steps, "duration_s": round(duration_s), "held_out": kept},
+        card,
+        facts or {},
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.audio.preprocess import preprocess, resample
 from services.vision.preprocess import resize_and_crop
-from training import meanings, originals, waves
+from training import meanings, nothing, originals, waves
 from training.captions import SCENES, Scene, caption, held_out_scenes
 from training.concepts import CONCEPTS, is_digit
 from training.drawing import draw_digit, draw_scene
@@ -44,7 +44,11 @@ class Sounds:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Pictures and sounds by source: photographs, handwritten, typed, scenes; spoken, animals, words, phrases."""
+    """Pictures and sounds by source.
+
+    images: photographs, handwritten, typed, scenes; nothing. sounds: spoken, animals, words, phrases; played and
+    unnamed, which mean nothing: tones and noises, and spoken words that no label has.
+    """
 
     images: dict[str, Images]
     sounds: dict[str, Sounds]
@@ -53,17 +57,17 @@ class Prepared:
 Report = Callable[[int, str], None]
 
 
-def prepare(data: Path, cache: Path, settings: Settings, report: Report) -> tuple[Prepared, Prepared]:
-    """Returns what is trained on, and what is held out for evaluation; read from `cache` where it is there."""
+def prepare(data: Path, cache: Path, settings: Settings, report: Report) -> Prepared:
+    """Returns what is trained on, read from `cache` where it is there; `held_out.py` writes what is not."""
     cache.mkdir(parents=True, exist_ok=True)
-    train, check = Prepared({}, {}), Prepared({}, {})
+    train = Prepared({}, {})
     for name, make_images in _IMAGE_MAKERS.items():
-        train.images[name], check.images[name] = cached(cache / f"{name}.pickle", partial(make_images, data, settings))
+        train.images[name] = cached(cache / f"{name}.pickle", partial(make_images, data, settings))
         report(1, name)
     for name, make_sounds in _SOUND_MAKERS.items():
-        train.sounds[name], check.sounds[name] = cached(cache / f"{name}.pickle", partial(make_sounds, data, settings))
+        train.sounds[name] = cached(cache / f"{name}.pickle", partial(make_sounds, data, settings))
         report(1, name)
-    return train, check
+    return train
 
 
 def cached(file: Path, make: Callable[[], T]) -> T:
@@ -90,68 +94,70 @@ def mel(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float16
     return preprocess(samples, sample_rate_hz, AUDIO_NUMBERS).rows[0].arrays["input_features"].astype(np.float16)
 
 
-def _photographs(data: Path, settings: Settings) -> tuple[Images, Images]:
-    return _split(originals.read_photographs(data, settings.photographs))
+def _photographs(data: Path, settings: Settings) -> Images:
+    return _kept(originals.read_photographs(data, settings.photographs))
 
 
-def _handwritten(data: Path, settings: Settings) -> tuple[Images, Images]:
-    return _split(originals.read_handwritten(data, settings.handwritten))
+def _handwritten(data: Path, settings: Settings) -> Images:
+    return _kept(originals.read_handwritten(data, settings.handwritten))
 
 
-def _split(pictures: originals.Pictures) -> tuple[Images, Images]:
-    pixels = np.stack([shrink(image) for image in pictures.images])
-    said = [meanings.of_label(int(label)) for label in pictures.labels]
-    return _images(pixels, said, ~pictures.is_held_out), _images(pixels, said, pictures.is_held_out)
+def _kept(pictures: originals.Pictures) -> Images:
+    """Returns those that are not held out."""
+    kept = ~pictures.is_held_out
+    said = [meanings.of_label(int(label)) for label in pictures.labels[kept]]
+    return Images(np.stack([shrink(image) for image in pictures.images[kept]]), said)
 
 
-def _images(pixels: NDArray[np.uint8], said: Sequence[Meaning], kept: NDArray[np.bool_]) -> Images:
-    return Images(pixels[kept], [meaning for meaning, keep in zip(said, kept, strict=True) if keep])
-
-
-def _typed(_data: Path, settings: Settings) -> tuple[Images, Images]:
+def _typed(_data: Path, settings: Settings) -> Images:
     rng = np.random.default_rng(settings.seed + 1)
-    return _typed_images(settings.typed, rng, held_out_fonts=False), _typed_images(500, rng, held_out_fonts=True)
+    pixels = [shrink(draw_digit(i % 10, rng)) for i in range(settings.typed)]
+    return Images(np.stack(pixels), [meanings.of_label(i % 10) for i in range(settings.typed)])
 
 
-def _typed_images(count: int, rng: np.random.Generator, *, held_out_fonts: bool) -> Images:
-    pixels = [shrink(draw_digit(i % 10, rng, held_out_fonts)) for i in range(count)]
-    return Images(np.stack(pixels), [meanings.of_label(i % 10) for i in range(count)])
-
-
-def _scenes(_data: Path, settings: Settings) -> tuple[Images, Images]:
+def _scenes(_data: Path, settings: Settings) -> Images:
     rng = np.random.default_rng(settings.seed + 2)
-    hidden = held_out_scenes()
-    seen = [scene for scene in SCENES if scene not in hidden]
-    chosen = [seen[i % len(seen)] for i in range(settings.scenes)]
-    return _drawn(chosen, rng), _drawn([scene for scene in SCENES for _ in range(4)], rng)
+    chosen = _seen_scenes(settings.scenes)
+    pixels = np.stack([shrink(draw_scene(scene, rng)) for scene in chosen])
+    return Images(pixels, [meanings.of_scene(scene) for scene in chosen])
 
 
-def _drawn(scenes: Sequence[Scene], rng: np.random.Generator) -> Images:
-    pixels = np.stack([shrink(draw_scene(scene, rng)) for scene in scenes])
-    return Images(pixels, [meanings.of_scene(scene) for scene in scenes])
+def _seen_scenes(count: int) -> list[Scene]:
+    """Returns scenes that training may see, round and round."""
+    seen = [scene for scene in SCENES if scene not in held_out_scenes()]
+    return [seen[i % len(seen)] for i in range(count)]
 
 
-def _spoken(data: Path, settings: Settings) -> tuple[Sounds, Sounds]:
+def _nothing(data: Path, settings: Settings) -> Images:
+    rng = np.random.default_rng(settings.seed + 7)
+    photographs = originals.read_photographs(data, settings.photographs)
+    to_cut = photographs.images[~photographs.is_held_out]
+    drawn = [shrink(nothing.draw(i, to_cut, rng, is_held_out=False)) for i in range(settings.nothing_pictures)]
+    return Images(np.stack(drawn), [meanings.of_nothing()] * len(drawn))
+
+
+def _spoken(data: Path, settings: Settings) -> Sounds:
     clips = originals.read_spoken_digits(data, settings.spoken_digits)
     return _recorded(clips, settings.clip_variants, (0.78, 1.28), np.random.default_rng(settings.seed + 3))
 
 
-def _animals(data: Path, settings: Settings) -> tuple[Sounds, Sounds]:
-    clips = originals.read_animals(data, 100_000 if settings.animal_variants > 1 else 100)
+def _animals(data: Path, settings: Settings) -> Sounds:
+    clips = originals.read_animals(data, settings.animal_clips)
     return _recorded(clips, settings.animal_variants, (0.85, 1.18), np.random.default_rng(settings.seed + 4))
 
 
 def _recorded(
     clips: Sequence[originals.Clip], variants: int, speed: tuple[float, float], rng: np.random.Generator
-) -> tuple[Sounds, Sounds]:
-    train, check = Sounds([], []), Sounds([], [])
+) -> Sounds:
+    """Returns the clips that are not held out, each followed by variants of it."""
+    sounds = Sounds([], [])
     for clip in clips:
+        if clip.is_held_out:
+            continue
         samples = resample(clip.samples, clip.sample_rate_hz, _RATE)
-        sounds = [samples] if clip.is_held_out else [samples, *_variants(samples, variants, speed, rng)]
-        target = check if clip.is_held_out else train
-        target.features.extend(mel(sound, _RATE) for sound in sounds)
-        target.meanings.extend([meanings.of_label(clip.label)] * len(sounds))
-    return train, check
+        sounds.features.extend(mel(each, _RATE) for each in (samples, *_variants(samples, variants, speed, rng)))
+        sounds.meanings.extend([meanings.of_label(clip.label)] * (1 + variants))
+    return sounds
 
 
 def _variants(
@@ -161,36 +167,27 @@ def _variants(
     return [waves.vary(waves.crop(samples, longest, rng), _RATE, rng, speed) for _ in range(count)]
 
 
-def _words(_data: Path, settings: Settings) -> tuple[Sounds, Sounds]:
+def _words(_data: Path, settings: Settings) -> Sounds:
+    """Returns spoken class names, each label equally often but digits twice; one in eight in Chinese."""
     rng = np.random.default_rng(settings.seed + 5)
-    return _spoken_words(settings.speech_words, rng), _spoken_words(260, rng, is_held_out=True)
-
-
-def _spoken_words(count: int, rng: np.random.Generator, *, is_held_out: bool = False) -> Sounds:
-    """Returns class names, each label equally often but digits twice; one in eight in Chinese."""
     sounds = Sounds([], [])
-    for i in range(count):
+    for i in range(settings.speech_words):
         label = i % len(CONCEPTS) if i % 3 else i // 3 % 10
-        chinese = not is_held_out and rng.random() < 0.125
-        names = CONCEPTS[label].chinese if chinese else CONCEPTS[label].english
-        name = names[0] if is_held_out or rng.random() < 0.6 else str(rng.choice(names))
-        if not chinese and rng.random() < 0.2:
+        is_chinese = rng.random() < 0.125
+        names = CONCEPTS[label].chinese if is_chinese else CONCEPTS[label].english
+        name = names[0] if rng.random() < 0.6 else str(rng.choice(names))
+        if not is_chinese and rng.random() < 0.2:
             name = f"the {'digit ' if is_digit(label) else ''}{name}"
-        _say(sounds, name, meanings.of_label(label), rng, is_held_out=is_held_out, chinese=chinese)
+        _say(sounds, name, meanings.of_label(label), rng, chinese=is_chinese)
     return sounds
 
 
-def _phrases(_data: Path, settings: Settings) -> tuple[Sounds, Sounds]:
+def _phrases(_data: Path, settings: Settings) -> Sounds:
     rng = np.random.default_rng(settings.seed + 6)
-    hidden = held_out_scenes()
-    seen = [scene for scene in SCENES if scene not in hidden]
-    train, check = Sounds([], []), Sounds([], [])
-    for i in range(settings.speech_phrases):
-        scene = seen[i % len(seen)]
-        _say(train, _spoken_caption(scene, rng), meanings.of_scene(scene), rng)
-    for scene in SCENES:
-        _say(check, caption(scene), meanings.of_scene(scene), rng, is_held_out=True)
-    return train, check
+    sounds = Sounds([], [])
+    for scene in _seen_scenes(settings.speech_phrases):
+        _say(sounds, _spoken_caption(scene, rng), meanings.of_scene(scene), rng)
+    return sounds
 
 
 def _spoken_caption(scene: Scene, rng: np.random.Generator) -> str:
@@ -200,17 +197,31 @@ def _spoken_caption(scene: Scene, rng: np.random.Generator) -> str:
     return text
 
 
-def _say(
-    sounds: Sounds, text: str, meaning: Meaning, rng: np.random.Generator, *, is_held_out: bool = False,
-    chinese: bool = False,
-) -> None:  # fmt: skip
-    """Adds a text in a random voice; in training also a variant of it."""
-    samples = speak(text, random_voice(rng, is_held_out=is_held_out, chinese=chinese))
-    variants = [] if is_held_out else [waves.vary(samples, SAMPLE_RATE_HZ, rng, (0.88, 1.14))]
-    for sound in [samples, *variants]:
+def _played(_data: Path, settings: Settings) -> Sounds:
+    rng = np.random.default_rng(settings.seed + 8)
+    played = [nothing.play(i, _RATE, rng, is_held_out=False) for i in range(settings.nothing_sounds)]
+    return Sounds([mel(each, _RATE) for each in played], [meanings.of_nothing()] * len(played))
+
+
+def _unnamed(_data: Path, settings: Settings) -> Sounds:
+    rng = np.random.default_rng(settings.seed + 9)
+    english, _ = nothing.words(is_held_out=False)
+    sounds = Sounds([], [])
+    for i in range(settings.nothing_words):
+        _say(sounds, english[i % len(english)], meanings.of_nothing(), rng)
+    return sounds
+
+
+def _say(sounds: Sounds, text: str, meaning: Meaning, rng: np.random.Generator, *, chinese: bool = False) -> None:
+    """Adds a text in a random voice, and a variant of it."""
+    samples = speak(text, random_voice(rng, chinese=chinese))
+    for sound in (samples, waves.vary(samples, SAMPLE_RATE_HZ, rng, (0.88, 1.14))):
         sounds.features.append(mel(sound, SAMPLE_RATE_HZ))
         sounds.meanings.append(meaning)
 
 
-_IMAGE_MAKERS = {"photographs": _photographs, "handwritten": _handwritten, "typed": _typed, "scenes": _scenes}
-_SOUND_MAKERS = {"spoken": _spoken, "animals": _animals, "words": _words, "phrases": _phrases}
+_IMAGE_MAKERS = {"photographs": _photographs, "handwritten": _handwritten, "typed": _typed, "scenes": _scenes,
+                 "nothing": _nothing}  # fmt: skip
+_SOUND_MAKERS = {"spoken": _spoken, "animals": _animals, "words": _words, "phrases": _phrases, "played": _played,
+                 "unnamed": _unnamed}  # fmt: skip
+SOURCE_COUNT = len(_IMAGE_MAKERS) + len(_SOUND_MAKERS)

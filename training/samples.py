@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 import soundfile
@@ -20,7 +18,8 @@ from services.audio.preprocess import preprocess as preprocess_audio
 from services.vision.preprocess import preprocess as preprocess_image
 from training.captions import COLOURS, COUNTS, SCENES, SHAPES, SIZES, Scene, caption
 from training.concepts import DIGITS, LABELS
-from training.drawing import Picture, draw_digit, draw_scene
+from training.drawing import draw_digit, draw_scene
+from training.held_out import write_picture, write_sound
 from training.originals import decode_picture
 from training.settings import AUDIO_NUMBERS, IMAGE_NUMBERS
 from training.speech import SAMPLE_RATE_HZ, Voice, speak, trim
@@ -118,7 +117,7 @@ def _write_scenes(folder: Path) -> list[Sample]:
     samples = []
     for number, text in enumerate(_SCENES):
         name = text.replace(" ", "-") + (".png" if number % 2 == 0 else ".jpg")
-        _write_picture(folder / name, draw_scene(_scene(text), np.random.default_rng((21, number))))
+        write_picture(folder / name, draw_scene(_scene(text), np.random.default_rng((21, number))))
         samples.append(Sample(name, "image", text))
     return samples
 
@@ -133,16 +132,9 @@ def _write_typed(folder: Path) -> list[Sample]:
     samples = []
     for digit, seed in _TYPED:
         name = f"digit-{digit}-{seed}.png"
-        _write_picture(folder / name, draw_digit(digit, np.random.default_rng(seed)))
+        write_picture(folder / name, draw_digit(digit, np.random.default_rng(seed)))
         samples.append(Sample(name, "image", DIGITS[digit].label))
     return samples
-
-
-def _write_picture(file: Path, picture: Picture) -> None:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if file.suffix == ".jpg" else []
-    written, content = cv2.imencode(file.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
-    assert written
-    file.write_bytes(content.tobytes())
 
 
 def _write_spoken(folder: Path) -> list[Sample]:
@@ -150,7 +142,7 @@ def _write_spoken(folder: Path) -> list[Sample]:
     for text, voice in _SPOKEN:
         suffix = ".flac" if " " in text else ".wav"
         name = f"spoken-{text.replace(' ', '-')}-{voice.name.replace('+', '-')}{suffix}"
-        _write_sound(folder / name, speak(text, voice), SAMPLE_RATE_HZ)
+        write_sound(folder / name, _loud(speak(text, voice)), SAMPLE_RATE_HZ)
         samples.append(Sample(name, "audio", text))
     return samples
 
@@ -159,16 +151,12 @@ def _write_sounds(folder: Path) -> list[Sample]:
     rng = np.random.default_rng(31)
     made = {"bird": _chirps(rng), "cow": _moo(rng)}
     for name, samples in made.items():
-        _write_sound(folder / f"synthesised-{name}.flac", samples, 16_000)
+        write_sound(folder / f"synthesised-{name}.flac", _loud(samples), 16_000)
     return [Sample(f"synthesised-{name}.flac", "audio", name) for name in made]
 
 
-def _write_sound(file: Path, samples: NDArray[np.float32], sample_rate_hz: int) -> None:
-    stream = io.BytesIO()
-    soundfile.write(
-        stream, 0.8 * samples / np.abs(samples).max(), sample_rate_hz, "PCM_16", format=file.suffix[1:].upper()
-    )
-    file.write_bytes(stream.getvalue())
+def _loud(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(0.8 * samples / np.abs(samples).max(), np.float32)
 
 
 def _chirps(rng: np.random.Generator, rate: int = 16_000) -> NDArray[np.float32]:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from training import augment, meanings
 from training.captions import COLOURS, COUNTS, SHAPES, SIZES, Scene, describe, held_out_scenes, partial
-from training.concepts import LABELS, name_concept
+from training.concepts import LABELS, name_concept, name_nothing
 from training.meanings import Meaning
+from training.nothing import words
 from training.prepare import Images, Prepared, Sounds
 from training.settings import Settings
 from training.tokenizer import tokenize
@@ -65,6 +66,11 @@ class Sampler:
             meanings.tensor(read),
         )
 
+    def photographs(self, count: int) -> Tensor:
+        """Returns about `count` photographs of all classes as the vision tower gets them, unchanged."""
+        found = self._prepared.images["photographs"].pixels  # they lie class by class
+        return augment.normalize(augment.pixels(found[:: max(1, len(found) // count)]))
+
     def _pictures(self, step: int, rng: np.random.Generator, dice: torch.Generator) -> tuple[Tensor, list[Meaning]]:
         s, images = self._settings, self._prepared.images
         typed = s.digit_batch * 2 // 5
@@ -73,6 +79,7 @@ class Sampler:
             (images["handwritten"], s.digit_batch - typed, augment.digits),
             (images["typed"], typed, augment.digits),
             (images["scenes"], s.scene_batch, augment.scenes),
+            (images["nothing"], s.nothing_batch, augment.scenes),
         ]
         pieces, said = [], []
         for number, (source, count, change) in enumerate(drawn):
@@ -89,13 +96,17 @@ class Sampler:
             (sounds["animals"], rng.choice(len(self._animal_odds), s.animal_batch, p=self._animal_odds)),
             (sounds["phrases"], _deal(len(sounds["phrases"].meanings), phrases, step, s.seed + 11)),
             (sounds["words"], _deal(len(sounds["words"].meanings), s.speech_batch - phrases, step, s.seed + 12)),
+            (sounds["played"], _deal(len(sounds["played"].meanings), s.nothing_batch // 3, step, s.seed + 13)),
+            (sounds["unnamed"], _deal(len(sounds["unnamed"].meanings), s.nothing_batch // 3, step, s.seed + 14)),
         ]
         clips = [source.features[row] for source, chosen in rows for row in chosen]
+        clips = [augment.stretch(clip, rng) if rng.random() < 0.5 else clip for clip in clips]
         said = [source.meanings[row] for source, chosen in rows for row in chosen]
-        return augment.sounds(augment.collate(clips, s.frames, rng), dice), said
+        frames = s.long_frames if rng.random() < s.long_share else s.frames
+        return augment.sounds(augment.collate(clips, frames, rng), dice), said
 
     def _texts(self, shown: Sequence[Meaning], rng: np.random.Generator) -> tuple[list[str], list[Meaning]]:
-        """Returns names of every label, captions of every scene shown, some that say less, some that are just wrong."""
+        """Returns names of every label, captions of every scene shown, some that say less, and some that are wrong."""
         scenes = sorted({Scene(*meaning[1:]) for meaning in shown if meaning[0] == meanings.SCENE}, key=str)
         missed = [_near_miss(scene, rng) for scene in _some(scenes, _NEAR_MISSES, rng)]
         full = [*scenes, *(scene for scene in missed if scene not in held_out_scenes())]
@@ -108,6 +119,9 @@ class Sampler:
         for scene in _some(scenes, _PARTIALS, rng):
             some, text = partial(scene, rng)
             said.append((text, meanings.of_scene(some)))
+        english, chinese = words(is_held_out=False)
+        others = range(self._settings.nothing_batch)
+        said += [(name_nothing(english, chinese, rng), meanings.of_nothing()) for _ in others]
         return [text for text, _ in said], [meaning for _, meaning in said]
 
 

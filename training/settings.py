@@ -50,8 +50,9 @@ AUDIO_NUMBERS = AudioNumbers.of(AUDIO_PREPROCESS)
 class Settings:
     """How much data is made and how long is trained.
 
-    photographs to speech_phrases: how many items of each kind are prepared. clip_variants: how many augmented
-    copies of each recording. *_batch: items of each kind in one step. frames: length of the audio training window.
+    photographs to nothing_words: how many items of each kind are prepared. clip_variants: how many augmented
+    copies of each recording. *_batch: items of each kind in one step. frames: length of the audio training window, and
+    long_frames of it in a share of the steps.
     """
 
     seed: int = 0
@@ -60,18 +61,25 @@ class Settings:
     typed: int = 10_000
     scenes: int = 20_000
     spoken_digits: int = 2_500
+    animal_clips: int = 1_000
     clip_variants: int = 8
     animal_variants: int = 12
     speech_words: int = 3_600
     speech_phrases: int = 5_200
-    photograph_batch: int = 176
-    digit_batch: int = 40
-    scene_batch: int = 64
+    nothing_pictures: int = 8_000
+    nothing_sounds: int = 4_000
+    nothing_words: int = 2_000
+    photograph_batch: int = 192
+    digit_batch: int = 32
+    scene_batch: int = 48
     spoken_batch: int = 28
     animal_batch: int = 24
-    speech_batch: int = 48
-    frames: int = 256
-    steps: int = 2_200
+    speech_batch: int = 40
+    nothing_batch: int = 24
+    frames: int = 160
+    long_frames: int = 320
+    long_share: float = 0.3
+    steps: int = 4_800
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
     warmup: float = 0.08
@@ -89,10 +97,14 @@ class Settings:
             typed=200,
             scenes=400,
             spoken_digits=150,
+            animal_clips=100,
             clip_variants=1,
             animal_variants=1,
             speech_words=120,
             speech_phrases=120,
+            nothing_pictures=160,
+            nothing_sounds=60,
+            nothing_words=60,
             steps=12,
             checkpoint_every=6,
             fusion_steps=20,

@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from training.settings import DIM, MAX_TOKENS
 
 MASKED = -1e9  # after softmax exactly 0 in float32, so padding changes nothing
+_LEAST_VARIANCE = 5e-4  # of a direction of patches: keeps noise small (Jordan 2024, section 3.2)
 
 
 class VisionTower(nn.Module):
-    """A slim ResNet-9 (Page, "How to train your ResNet", 2018): (b, 3, 32, 32) float32 → (b, DIM)."""
+    """Convolutions for small photographs: (b, 3, 32, 32) float32 → (b, DIM).
+
+    The shape is that of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498): a frozen first
+    layer that whitens patches, pooling right after a block's first convolution, which makes the block cheap.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.whitening = nn.Conv2d(3, 24, 2, bias=False).requires_grad_(requires_grad=False)  # see `whiten`
         self.features = nn.Sequential(
-            conv(3, 32),
-            conv(32, 64),
-            nn.MaxPool2d(2),  # (b, 64, 16, 16)
-            Residual(nn.Sequential(conv(64, 64), conv(64, 64))),
-            conv(64, 128),
-            nn.MaxPool2d(2),  # (b, 128, 8, 8)
-            Residual(nn.Sequential(conv(128, 128), conv(128, 128))),
+            nn.GELU(),  # (b, 24, 31, 31)
+            block(24, 64),  # (b, 64, 15, 15)
+            block(64, 192),  # (b, 192, 7, 7)
+            block(192, 256),  # (b, 256, 3, 3)
         )
-        self.projection = nn.Linear(256, DIM)
+        self.projection = nn.Linear(2 * 256, DIM)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Returns (b, DIM) embeddings, not normalised."""
-        x = self.features(pixel_values)
+        x = self.features(self.whitening(pixel_values))
         pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)  # the mean counts, the maximum finds
         embeds: Tensor = self.projection(pooled)
         return embeds
+
+    def whiten(self, pixel_values: Tensor) -> None:
+        """Sets the first layer to the principal directions of 2 x 2 patches, of unit variance, and their negatives.
+
+        pixel_values: (n, 3, h, w) pictures as the tower gets them; a few thousand are enough.
+        """
+        patches = F.unfold(pixel_values, 2).transpose(1, 2).reshape(-1, 12)
+        variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (directions / (variances + _LEAST_VARIANCE).sqrt()).T.reshape(12, 3, 2, 2)
+        self.whitening.weight.data = torch.cat([filters, -filters])
 
 
 class AudioTower(nn.Module):
@@ -52,6 +66,7 @@ class AudioTower(nn.Module):
             *(Residual(nn.Sequential(conv1d(width, width, 3), conv1d(width, width, 3))) for _ in range(4))
         )
         self.score = nn.Conv1d(width, 4, 1)
+        self.dropout = nn.Dropout(0.2)  # few speakers are heard in training
         self.projection = nn.Linear(5 * width, DIM)
 
     def forward(self, input_features: Tensor) -> Tensor:
@@ -62,7 +77,7 @@ class AudioTower(nn.Module):
         x = self.blocks(self.inward(x.flatten(1, 2)))  # (b, width, t)
         weights = self.score(x).float().softmax(2).to(x.dtype)  # (b, 4, t)
         attended = (weights @ x.transpose(1, 2)).flatten(1)
-        embeds: Tensor = self.projection(torch.cat([attended, x.amax(2)], 1))
+        embeds: Tensor = self.projection(self.dropout(torch.cat([attended, x.amax(2)], 1)))
         return embeds
 
 
@@ -127,6 +142,17 @@ class Residual(nn.Module):
         """Returns x + inner(x), of the shape of x."""
         result: Tensor = x + self.inner(x)
         return result
+
+
+def block(inward: int, outward: int) -> nn.Module:
+    """Returns two 3x3 convolutions with batch norm and GELU: the first halves the side, the second is a residual."""
+    return nn.Sequential(
+        nn.Conv2d(inward, outward, 3, 1, 1, bias=False),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(outward),
+        nn.GELU(),
+        Residual(nn.Sequential(nn.Conv2d(outward, outward, 3, 1, 1, bias=False), nn.BatchNorm2d(outward), nn.GELU())),
+    )
 
 
 def conv(inward: int, outward: int, stride: int | tuple[int, int] = 1) -> nn.Module:

@@ -47,6 +47,12 @@ def add_noise(samples: Wave, ratio_db: float, rng: np.random.Generator) -> Wave:
     return np.asarray(samples + level * noise, np.float32)
 
 
+def white_noise(samples: Wave, ratio_db: float, rng: np.random.Generator) -> Wave:
+    """Returns the samples with white noise whose power is `ratio_db` below their own."""
+    deviation = np.sqrt(np.mean(np.square(samples, dtype=np.float64))) * 10 ** (-ratio_db / 20)
+    return np.asarray(samples + deviation * rng.standard_normal(samples.size), np.float32)
+
+
 def coloured_noise(size: int, slope: float, rng: np.random.Generator) -> Wave:
     """Returns (size,) noise of unit power whose power falls with the frequency to the power of `slope`."""
     spectrum = np.fft.rfft(rng.standard_normal(size))

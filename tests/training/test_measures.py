@@ -11,28 +11,28 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-from training import meanings  # noqa: E402 - after the skip
+from training import meanings, nothing  # noqa: E402 - after the skip
 from training.calibration import (  # noqa: E402
     Answers,
     calibrate,
-    calibration_errors,
     error_by_chance,
     expected_calibration_error,
     halves,
     held_out_answers,
+    split_half_errors,
 )
-from training.captions import SCENES, all_captions  # noqa: E402
+from training.captions import SCENES, all_captions, caption  # noqa: E402
 from training.card import model_card  # noqa: E402
-from training.concepts import LABELS, all_names  # noqa: E402
+from training.concepts import CONCEPTS, LABELS, all_names  # noqa: E402
 from training.contrastive import Towers  # noqa: E402
-from training.evaluation import Encoder, Vectors, confusion, held_out_vectors, measure, scene_recalls  # noqa: E402
+from training.encoding import Encoder, Vectors  # noqa: E402
+from training.held_out import LABELLED  # noqa: E402
 from training.latency import measure_latency  # noqa: E402
-from training.offtopic import auroc, measure_off_topic, nonsense_pictures, nonsense_sounds  # noqa: E402
-from training.prepare import Images, Prepared, Sounds  # noqa: E402
+from training.measuring import NAMED, OFF_TOPIC, Measured  # noqa: E402
 from training.report import Goal, goals, groups, write_report  # noqa: E402
-from training.robustness import enlarge, white_noise  # noqa: E402
 from training.settings import DIM, Settings  # noqa: E402
 from training.tokenizer import train_tokenizer  # noqa: E402
+from training.waves import white_noise  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -53,58 +53,47 @@ def small_towers() -> Towers:
     return towers
 
 
-def small_check() -> Prepared:
-    rng = np.random.default_rng(0)
+def small_vectors() -> dict[str, Vectors]:
+    """Two random vectors for each label of each folder."""
+    rng = torch.Generator().manual_seed(0)
+    order = {caption(scene): meanings.of_scene(scene) for scene in SCENES}
+    order |= {label: meanings.of_label(place) for place, label in enumerate(LABELS)}
+    found = {}
+    for name, (_, labels) in LABELLED.items():
+        said = [order[label] for label in labels for _ in range(2)]
+        rows = torch.nn.functional.normalize(torch.randn(len(said), DIM, generator=rng), dim=1)
+        found[name] = Vectors(rows, meanings.tensor(said))
+    return found
 
-    def images(said: list[meanings.Meaning]) -> Images:
-        return Images(rng.integers(0, 255, (len(said), 32, 32, 3), dtype=np.uint8), said)
 
-    def sounds(said: list[meanings.Meaning]) -> Sounds:
-        return Sounds([rng.uniform(-1, 1, (64, 16)).astype(np.float16) for _ in said], said)
-
-    digits, things, animals = (
-        [meanings.of_label(i) for i in range(*span)] * 2 for span in ((0, 10), (10, 20), (10, 26))
-    )
-    names, scenes = [*digits, *animals], [meanings.of_scene(scene) for scene in SCENES]
-    animals = [meaning for meaning in animals if LABELS[meaning[0]] in {"dog", "cat", "bird", "frog", "cow", "lion"}]
-    return Prepared(
-        {
-            "photographs": images(things),
-            "handwritten": images(digits),
-            "typed": images(digits),
-            "scenes": images(scenes),
-        },
-        {"spoken": sounds(digits), "animals": sounds(animals), "words": sounds(names), "phrases": sounds(scenes)},
-    )
+def made_up_numbers() -> dict[str, float]:
+    """A number for each task, as a mesh would give them."""
+    numbers = {task + ending: 0.9 for task in NAMED for ending in ("", ", Chinese names")}
+    numbers |= {f"calibration error: {task}": 0.02 for task in NAMED}
+    numbers |= {f"AUROC by top {by}: {case}": 0.95 for case in OFF_TOPIC for by in ("score", "probability")}
+    return numbers | {"ms an item at batch 1, one thread: picture": 0.6}
 
 
 def test_a_run_ends_in_a_report_and_a_card_with_its_numbers(tmp_path: Path) -> None:
     line = {"step": 0, "image-text": 2.0, "sound-text": 2.0, "image-sound": 2.0, "fields": 9.0, "scale": 15.0}
     (tmp_path / "towers.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps(line | {'step': 20})}\n")
-    encoder, check = small_encoder(small_towers()), small_check()
-    vectors = held_out_vectors(encoder, check)
+    encoder, vectors = small_encoder(small_towers()), small_vectors()
     calibration, answers = calibrate(encoder, vectors), held_out_answers(encoder, vectors)
-    numbers = measure(encoder, check, vectors) | calibration_errors(answers)
-    numbers |= measure_off_topic(encoder, check, vectors, calibration)
-    page = write_report(tmp_path, encoder, vectors, answers, numbers).read_text(encoding="utf-8")
-    card = model_card(numbers, calibration, Settings(), 60.0)
-    assert page.count("<img ") == len(list((tmp_path / "report").glob("*.png"))) == 5
-    for task in numbers:
-        assert task in page or "by chance" in task
-        assert task.partition(": ")[2] in card if ": " in task else task in card
-
-
-def test_a_matrix_holds_every_item_once() -> None:
-    encoder, check = small_encoder(small_towers()), small_check()
-    counts = confusion(encoder, encoder.images(check.images["handwritten"]), LABELS[:10])
-    assert counts.shape == (10, 10)
-    assert counts.sum(1).tolist() == [2] * 10
-
-
-def test_more_candidates_are_recalled_among_more() -> None:
-    encoder, check = small_encoder(small_towers()), small_check()
-    for found in scene_recalls(encoder, held_out_vectors(encoder, check)).values():
-        assert 0 <= found[0] <= found[1] <= found[2] <= 1
+    numbers = made_up_numbers() | split_half_errors(answers)
+    labels = [str(i) for i in range(10)]
+    confusions = {task: (labels, torch.eye(10, dtype=torch.long)) for task in NAMED}
+    recalls = {"scene → caption": (0.5, 0.75, 0.875)}
+    measured = Measured(numbers, recalls, confusions)
+    page = write_report(tmp_path, encoder, vectors, answers, measured).read_text(encoding="utf-8")
+    card = model_card(numbers, recalls, calibration, Settings(), 60.0)
+    assert page.count("<img ") == len(list((tmp_path / "report").glob("*.png"))) == 6
+    assert set(calibration) == {"image", "audio", "text"}
+    for task in NAMED:
+        assert task in page
+        assert task in card
+    for case in OFF_TOPIC:
+        assert f"| {case} | 0.950 | 0.950 |" in card
+    assert "| scene → caption | 50.0 % | 75.0 % | 87.5 % |" in card
 
 
 def test_halves_share_no_item_and_each_meaning() -> None:
@@ -128,33 +117,33 @@ def test_fewer_items_err_more_by_chance() -> None:
     assert many < few
 
 
-def test_the_area_is_the_share_of_pairs_in_order() -> None:
-    assert auroc(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0])) == 1
-    assert auroc(torch.tensor([1.0, 1.0]), torch.tensor([1.0])) == 0.5
-    assert auroc(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 4.0])) == 0.25
-
-
-def test_nonsense_is_the_same_from_the_same_seed() -> None:
+def test_nothing_is_the_same_from_the_same_seed() -> None:
     photographs = np.arange(4 * 32 * 32 * 3, dtype=np.uint8).reshape(4, 32, 32, 3)
-    one, two = (nonsense_pictures(photographs, np.random.default_rng(0)) for _ in range(2))
-    assert one.pixels.shape == (500, 32, 32, 3)
-    assert np.array_equal(one.pixels, two.pixels)
-    scrambled = one.pixels[-1]
-    assert any(np.array_equal(np.sort(scrambled, None), np.sort(photo, None)) for photo in photographs)
-    sounds = nonsense_sounds(np.random.default_rng(0))
-    assert all(np.isfinite(clip).all() and clip.shape[0] == 64 for clip in sounds.features)
+    for is_held_out in (False, True):
+        for number in range(8):
+            one, two = (
+                nothing.draw(number, photographs, np.random.default_rng(number), is_held_out=is_held_out)
+                for _ in range(2)
+            )
+            assert np.array_equal(one, two)
+            sounds = [nothing.play(number, 16_000, np.random.default_rng(3), is_held_out=is_held_out) for _ in range(2)]
+            assert np.array_equal(sounds[0], sounds[1])
+            assert np.isfinite(sounds[0]).all()
+            assert 0 < np.abs(sounds[0]).max() <= 1
+
+
+def test_words_for_evaluation_are_not_in_training() -> None:
+    for kept, held_out in zip(nothing.words(is_held_out=False), nothing.words(is_held_out=True), strict=True):
+        assert not set(kept) & set(held_out)
+        assert len(held_out) > 10
+    named = {name for concept in CONCEPTS for name in (*concept.english, *concept.chinese)}
+    assert not named & {word for share in nothing.words(is_held_out=False) for word in share}
 
 
 def test_white_noise_has_the_power_that_is_asked_for() -> None:
     samples = np.sin(np.arange(16000) / 5).astype(np.float32)
     noise = white_noise(samples, 10.0, np.random.default_rng(0)) - samples
     assert 10 * np.log10(np.mean(samples**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.2)
-
-
-def test_an_enlarged_picture_comes_back_nearly_the_same() -> None:
-    smooth = np.linspace(0, 255, 32).astype(np.uint8)
-    picture = np.stack(np.broadcast_arrays(smooth[:, None], smooth[None], np.uint8(90)), 2)
-    assert np.abs(enlarge(picture).astype(int) - picture).max() <= 4
 
 
 def test_goals_follow_the_numbers_that_they_depend_on() -> None:

@@ -28,7 +28,15 @@ from training.tokenizer import tokenize, train_tokenizer  # noqa: E402
 from training.towers import TextTower  # noqa: E402
 
 SMALL = Settings(
-    photograph_batch=4, digit_batch=5, scene_batch=4, spoken_batch=2, animal_batch=2, speech_batch=5, frames=64, steps=2
+    photograph_batch=4,
+    digit_batch=5,
+    scene_batch=4,
+    spoken_batch=2,
+    animal_batch=2,
+    speech_batch=5,
+    nothing_batch=3,
+    frames=64,
+    steps=2,
 )
 
 
@@ -51,7 +59,9 @@ def small_data() -> Prepared:
     things = [meanings.of_label(10 + i % 10) for i in range(10)]
     scenes = [meanings.of_scene(scene) for scene in SCENES[:10]]
     images = {"photographs": things, "handwritten": digits, "typed": digits, "scenes": scenes}
-    sounds = {"spoken": digits, "animals": things, "words": things, "phrases": scenes}
+    none = [meanings.of_nothing()] * 10
+    images["nothing"] = none
+    sounds = {"spoken": digits, "animals": things, "words": things, "phrases": scenes, "played": none, "unnamed": none}
     return Prepared(
         {name: small_images(said) for name, said in images.items()},
         {name: small_sounds(said) for name, said in sounds.items()},
@@ -108,9 +118,18 @@ def test_meanings_match_where_nothing_said_differs() -> None:
 
 def test_the_loss_is_lower_where_equals_are_near() -> None:
     rows = torch.eye(4, DIM)
-    same = torch.eye(4, dtype=torch.bool)
+    said = meanings.tensor([meanings.of_label(i) for i in range(4)])
     scale = torch.tensor(10.0)
-    assert pair_loss(rows, rows, same, scale) < pair_loss(rows, rows.flip(0), same, scale)
+    assert pair_loss((rows, said), (rows, said), scale) < pair_loss((rows, said), (rows.flip(0), said), scale)
+
+
+def test_what_means_nothing_should_find_everything_alike() -> None:
+    left = meanings.tensor([meanings.of_nothing(), meanings.of_label(3), meanings.of_label(5)])
+    right = meanings.tensor([meanings.of_label(3), meanings.of_label(4), meanings.of_nothing(), meanings.of_label(3)])
+    assert meanings.matches(left, right)[0].tolist() == [False] * 4
+    assert meanings.targets(left, right)[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3])
+    assert meanings.targets(left, right)[1].tolist() == [0.5, 0, 0, 0.5]
+    assert meanings.targets(left, right)[2].tolist() == [0, 0, 0, 0]
 
 
 def test_the_same_step_gives_the_same_batch() -> None:
@@ -119,7 +138,7 @@ def test_the_same_step_gives_the_same_batch() -> None:
     assert torch.equal(one.pixel_values, two.pixel_values)
     assert torch.equal(one.input_features, two.input_features)
     assert torch.equal(one.input_ids, two.input_ids)
-    assert one.pixel_values.shape[0] == len(one.image_meanings) == 13
+    assert one.pixel_values.shape[0] == len(one.image_meanings) == 16
 
 
 def test_augmented_pictures_stay_pictures() -> None:
