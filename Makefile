@@ -19,7 +19,7 @@ RUN := $(VENV)/.installed-all
 DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
 
-.PHONY: help demo up test lint types proto lint-proto train train-smoke clean
+.PHONY: help demo up test lint types proto lint-proto data train train-smoke clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -50,6 +50,9 @@ lint-proto: $(RUN) ## Check the protos with buf (needs npm)
 	cd $(VENV)/lib/python3*/site-packages/google/rpc && cp status.proto error_details.proto code.proto "$(CURDIR)/build/protos/google/rpc"
 	$(BUF) lint protos
 	$(BUF) format --diff --exit-code protos
+
+data: $(TRAIN) ## Fetch the data sets that training learns from, into DATA=data
+	$(BIN)/python -m training.fetch --data $(or $(DATA),data)
 
 train: DATA ?= data
 train: $(TRAIN) ## Train the shipped models from DATA=data (needs espeak-ng; see training/)

@@ -45,8 +45,10 @@ def digits(x: Tensor, rng: Generator) -> Tensor:
     coloured = torch.where(_chance(x, 0.2, rng) & far, x * colour[0] + (1 - x) * colour[1], x)
     flipped = torch.where(_chance(x, 0.45, rng), 1 - coloured, coloured)
     faded = 0.5 + (flipped - 0.5) * _around(x, 0.85, 0.15, rng)
-    noise = torch.randn(x.shape, generator=rng) * torch.rand(x.shape[0], 1, 1, 1, generator=rng) * 0.12
-    return (faded + noise).clamp(0, 1)
+    most = torch.where(_chance(x, 0.3, rng), 0.5, 0.12)
+    noise = torch.randn(x.shape, generator=rng)
+    noise = torch.where(_chance(x, 0.5, rng), noise[:, :1], noise)  # of one colour, or of all
+    return (faded + noise * most * torch.rand(x.shape[0], 1, 1, 1, generator=rng)).clamp(0, 1)
 
 
 def scenes(x: Tensor, rng: Generator) -> Tensor:
@@ -86,7 +88,7 @@ def sounds(x: Tensor, rng: Generator) -> Tensor:
     x = torch.where(_chance(x, 0.6, rng).squeeze(3), _coloured(x, rng), x)
     x = _warped(x, rng)
     quiet = x.amin((1, 2), keepdim=True)
-    for axis, widest in ((1, 10), (2, 24)):
+    for axis, widest in ((1, 10), (2, 14)):
         x = torch.where(_band(x, axis, widest, rng), quiet, x)
     grain = torch.randn(x.shape, generator=rng) * torch.rand(x.shape[0], 1, 1, generator=rng) * 0.06
     return x + grain

@@ -51,7 +51,13 @@ def calibrate(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, Cal
 
 def _heard_and_seen(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[str, Calibration]:
     return {
-        modality: fit([_choice(encoder, vectors[name], labels) for name, labels in _labelled(modality).items()])
+        modality: fit(
+            [
+                _choice(encoder, vectors[name], labels)
+                for name, labels in _labelled(modality).items()
+                if set(labels) <= set(LABELS)
+            ]
+        )
         for modality in _MODALITIES
     }
 

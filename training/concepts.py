@@ -111,6 +111,31 @@ UNSEEN_TEMPLATES = ("{}?", "look, {}", "could this be {}", "my favourite {}", "t
 _CHINESE_SHARE = 0.25  # of the texts; a guess
 
 
+# What a name may stand among; nothing of it is a name, and nothing of UNSEEN_TEMPLATES is here.
+_FILLERS = (
+    "here", "there", "was", "see", "saw", "can", "you", "we", "he", "and", "or", "of", "in", "on", "with", "our",
+    "your", "that", "these", "old", "new", "good", "great", "real", "funny", "today", "now", "again", "really",
+    "quite", "any", "where", "who", "show", "find", "me", "bright", "outside", "near", "from", "about", "just",
+    "only", "another", "every", "not", "think", "want", "must", "have", "has", "like", "love", "heard", "seen",
+    "nice", "very", "for",
+)  # fmt: skip
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+
+def among_words(text: str, rng: np.random.Generator) -> str:
+    """Returns an English text with up to two words before and after it, some made up; a Chinese one as it is."""
+    if not text.isascii():
+        return text
+    before, after = ([_filler(rng) for _ in range(int(rng.integers(3)))] for _ in range(2))
+    return " ".join([*before, text, *after])
+
+
+def _filler(rng: np.random.Generator) -> str:
+    if rng.random() < 0.7:
+        return _pick(_FILLERS, rng)
+    return "".join(_ALPHABET[int(rng.integers(26))] for _ in range(int(rng.integers(2, 8))))
+
+
 def name_concept(label: int, rng: np.random.Generator) -> str:
     """Returns one of the many texts that name a label, English or Chinese."""
     concept = CONCEPTS[label]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ def read_photographs(folder: Path, limit: int) -> Pictures:
     """Returns CIFAR-10 photographs (n, 32, 32, 3); the last 5 % of each class are held out."""
     images, labels, held_out = [], [], []
     per_class = limit // len(PHOTOGRAPH_LABELS)
-    for path, content in _members(folder / PHOTOGRAPHS):
+    for path, content in members(folder / PHOTOGRAPHS):
         name, number = path.parts[-2], int(path.stem)
         if number >= per_class:
             continue
@@ -66,7 +67,7 @@ def read_handwritten(folder: Path, limit: int) -> Pictures:
 def read_spoken_digits(folder: Path, limit: int) -> list[Clip]:
     """Returns spoken digits; one speaker is held out whole."""
     clips = []
-    for path, content in _members(folder / SPOKEN_DIGITS):
+    for path, content in members(folder / SPOKEN_DIGITS):
         digit, speaker, _ = path.stem.split("_")
         samples, rate = _decode(content)
         clips.append(Clip(samples, rate, int(digit), speaker == HELD_OUT_SPEAKER))
@@ -75,7 +76,7 @@ def read_spoken_digits(folder: Path, limit: int) -> list[Clip]:
 
 def read_animals(folder: Path, limit: int) -> list[Clip]:
     """Returns animal calls; the last 15 % of each animal's files are held out."""
-    found = sorted(_members(folder / ANIMALS), key=lambda member: member[0])
+    found = sorted(members(folder / ANIMALS), key=lambda member: member[0])
     clips = []
     for animal in ANIMAL_LABELS:
         own = [content for path, content in found if path.parent.name == animal]
@@ -102,7 +103,18 @@ def _decode(content: bytes) -> tuple[NDArray[np.float32], int]:
     return samples.mean(1), int(rate)
 
 
-def _members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def pack(archive: Path, mode: Literal["w", "w:gz"], files: Iterable[tuple[str, bytes]]) -> None:
+    """Writes an archive of files, each a name and its content; it appears once it is whole."""
+    partial = archive.with_name(f"{archive.name}.part")
+    with tarfile.open(partial, mode) as tar:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    partial.rename(archive)
+
+
+def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yields path and content of every file of an archive, in the archive's order."""
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -100,7 +100,7 @@ def _finish(
     calibration, answers = calibrate(encoder, vectors), held_out_answers(encoder, vectors)
     write_bundle(_bundle(trained, calibration), staged)
     measured = measure(staged, held_out, trained.head, folder / "evaluation")
-    numbers = measured.numbers | split_half_errors(answers) | measure_latency(trained.towers)
+    numbers = {**measured.numbers} | split_half_errors(answers) | measure_latency(trained.towers)
     rounded = {task: round(number, 4) for task, number in numbers.items()}
     card = model_card(rounded, measured.recalls, calibration, settings, duration_s)
     # Times differ from run to run: they belong to the card.

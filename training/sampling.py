@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training import augment, meanings
 from training.captions import COLOURS, COUNTS, SHAPES, SIZES, Scene, describe, held_out_scenes, partial
-from training.concepts import LABELS, name_concept, name_nothing
+from training.concepts import LABELS, among_words, name_concept, name_nothing
 from training.meanings import Meaning
 from training.nothing import words
 from training.prepare import Images, Prepared, Sounds
@@ -23,7 +23,8 @@ from training.tokenizer import tokenize
 
 _NAMES_PER_LABEL = 2
 _PARTIALS = 24
-_NEAR_MISSES = 24
+_NEAR_MISSES = 72
+_AMONG_WORDS = 0.3  # of the texts (a guess)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,8 @@ class Sampler:
         english, chinese = words(is_held_out=False)
         others = range(self._settings.nothing_batch)
         said += [(name_nothing(english, chinese, rng), meanings.of_nothing()) for _ in others]
-        return [text for text, _ in said], [meaning for _, meaning in said]
+        texts = [among_words(text, rng) if rng.random() < _AMONG_WORDS else text for text, _ in said]
+        return texts, [meaning for _, meaning in said]
 
 
 def all_of(source: Images | Sounds) -> NDArray[np.int64]:

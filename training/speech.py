@@ -36,7 +36,7 @@ def random_voice(rng: np.random.Generator, *, is_held_out: bool = False, chinese
     """Returns a voice for training, or one of those that training never hears."""
     timbres = _HELD_OUT_TIMBRES if is_held_out else _TIMBRES
     accent = "cmn" if chinese else str(rng.choice(_ACCENTS[:2] if rng.random() < 0.5 else _ACCENTS))
-    return Voice(accent + str(rng.choice(timbres)), int(rng.integers(135, 205)), int(rng.integers(25, 75)))
+    return Voice(accent + str(rng.choice(timbres)), int(rng.integers(120, 225)), int(rng.integers(12, 88)))
 
 
 def speak(text: str, voice: Voice) -> NDArray[np.float32]:

@@ -6,8 +6,7 @@ For walking through the pipeline where the data sets are not at hand; what is le
 from __future__ import annotations
 
 import io
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,7 @@ import soundfile
 from training import nothing
 from training.concepts import ANIMAL_LABELS, DIGITS, PHOTOGRAPH_LABELS
 from training.drawing import draw_digit
-from training.originals import ANIMALS, HANDWRITTEN, HELD_OUT_SPEAKER, PHOTOGRAPHS, SPOKEN_DIGITS
+from training.originals import ANIMALS, HANDWRITTEN, HELD_OUT_SPEAKER, PHOTOGRAPHS, SPOKEN_DIGITS, pack
 from training.settings import Settings
 
 _RATE_HZ = 8_000
@@ -28,14 +27,14 @@ def write_standin(folder: Path, settings: Settings) -> None:
     """Writes the four archives into `folder`, as many items as `settings` asks for; the same each time."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    _pack(folder / PHOTOGRAPHS, "w", _photographs(settings.photographs // len(PHOTOGRAPH_LABELS), rng))
+    pack(folder / PHOTOGRAPHS, "w", _photographs(settings.photographs // len(PHOTOGRAPH_LABELS), rng))
     drawn = [cv2.resize(draw_digit(i % 10, rng), (28, 28), interpolation=cv2.INTER_AREA)[:, :, 0]
              for i in range(settings.handwritten)]  # fmt: skip
     labels = np.arange(settings.handwritten, dtype=np.uint8) % 10
     np.savez_compressed(folder / HANDWRITTEN, images=np.stack(drawn), labels=labels)
     takes = -(-settings.spoken_digits // (len(DIGITS) * len(_SPEAKERS)))
-    _pack(folder / SPOKEN_DIGITS, "w:gz", _spoken(takes, rng))
-    _pack(folder / ANIMALS, "w", _animals(settings.animal_clips // len(ANIMAL_LABELS), rng))
+    pack(folder / SPOKEN_DIGITS, "w:gz", _spoken(takes, rng))
+    pack(folder / ANIMALS, "w", _animals(settings.animal_clips // len(ANIMAL_LABELS), rng))
 
 
 def _photographs(each: int, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
@@ -63,12 +62,3 @@ def _sound(number: int, rate_hz: int, file_format: str, rng: np.random.Generator
     samples = nothing.play(number, rate_hz, rng, is_held_out=False)
     soundfile.write(stream, samples, rate_hz, "PCM_16", format=file_format)
     return stream.getvalue()
-
-
-def _pack(archive: Path, mode: str, files: Iterator[tuple[str, bytes]]) -> None:
-    opened: Callable[..., tarfile.TarFile] = tarfile.open  # its overloads want the mode as a literal
-    with opened(archive, mode) as tar:
-        for name, content in files:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
