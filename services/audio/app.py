@@ -36,7 +36,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         service=_SERVICE,
         limits=model_pb2.Limits(max_item_bytes=config.max_audio_bytes, max_audio_ms=config.max_audio_ms),
         accepts=lambda manifest: manifest.modality == "audio",
-        open_encoder=lambda package, shared: _open(package, config, shared),
+        open_encoder=lambda package, shared: open_encoder(package, config, shared),
         add=lambda models, server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(
             AudioServicer(models, config.server.max_items), server
         ),
@@ -45,7 +45,8 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         yield running
 
 
-def _open(package: Package, config: Config, shared: Host) -> Encoder[Clip]:
+def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Clip]:
+    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     numbers = read_numbers(package.manifest, AudioNumbers.of)
     limits = AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
     return shared.encoder(Model(package), lambda clip: _prepare(clip, numbers, limits), _canary())

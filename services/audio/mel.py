@@ -1,5 +1,6 @@
 """Turns samples into log-mel spectrograms, as `transformers.audio_utils.spectrogram` computes them.
 
+What Whisper's front end has stands here; `clap.py` has CLAP's, on the same parts.
 Everything runs in float64; the spectrum is rounded to complex64 in between, as the reference does.
 """
 
@@ -7,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Scale = Literal["slaney", "htk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ def log_mel(samples: NDArray[np.float32], numbers: MelNumbers) -> NDArray[np.flo
     frames = n // hop; slaney mel scale and norm; v = log10(max(power, 1e-10)), cut off `log_range` below its
     maximum, then (v + 4) / 4. Source: transformers `feature_extraction_whisper.py`.
     """
-    power = _power(samples, numbers.fft_length, numbers.hop_length)  # (frames, bins)
+    power = power_spectrum(samples, numbers.fft_length, numbers.hop_length)[:-1]  # (frames, bins)
     bank = mel_bank(numbers.sample_rate_hz, numbers.fft_length, numbers.mel_count, numbers.f_min, numbers.f_max)
     mel = bank.T @ power.T  # (mel, frames)
     log = np.log10(np.maximum(mel, 1e-10))
@@ -44,10 +48,12 @@ def log_mel(samples: NDArray[np.float32], numbers: MelNumbers) -> NDArray[np.flo
     return np.asarray((log + 4.0) / 4.0, np.float32)
 
 
-def _power(samples: NDArray[np.float32], fft_length: int, hop_length: int) -> NDArray[np.float64]:
-    """Returns the (frames, bins) power spectrum of centred frames, the last frame left out."""
+def power_spectrum(samples: NDArray[np.float32], fft_length: int, hop_length: int) -> NDArray[np.float64]:
+    """Returns the (1 + n // hop, bins) power spectrum of centred frames with reflected edges."""
     padded = np.pad(samples.astype(np.float64), fft_length // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, fft_length)[::hop_length][: samples.size // hop_length]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, fft_length)[::hop_length][
+        : 1 + samples.size // hop_length
+    ]
     spectrum = np.fft.rfft(frames * hann(fft_length)).astype(np.complex64)
     return np.abs(spectrum, dtype=np.float64) ** 2
 
@@ -61,13 +67,23 @@ def hann(length: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def mel_bank(sample_rate_hz: int, fft_length: int, mel_count: int, f_min: float, f_max: float) -> NDArray[np.float64]:
-    """Returns the (bins, mel) triangles of the slaney scale with slaney norm (transformers `mel_filter_bank`)."""
+def mel_bank(
+    sample_rate_hz: int, fft_length: int, mel_count: int, f_min: float, f_max: float, scale: Scale = "slaney"
+) -> NDArray[np.float64]:
+    """Returns the (bins, mel) triangles: of the slaney scale with slaney norm, or of the htk scale without norm.
+
+    Source: transformers `mel_filter_bank`.
+    """
     bins = np.linspace(0, sample_rate_hz / 2, fft_length // 2 + 1)[:, None]
-    points = mel_to_hz(np.linspace(hz_to_mel(f_min), hz_to_mel(f_max), mel_count + 2))
+    if scale == "slaney":
+        points = mel_to_hz(np.linspace(hz_to_mel(f_min), hz_to_mel(f_max), mel_count + 2))
+    else:
+        low_mel, high_mel = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (f_min, f_max))
+        points = 700.0 * (10.0 ** (np.linspace(low_mel, high_mel, mel_count + 2) / 2595.0) - 1.0)
     low, centre, high = points[:-2], points[1:-1], points[2:]
     bank = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    bank *= 2.0 / (high - low)
+    if scale == "slaney":
+        bank *= 2.0 / (high - low)
     bank.setflags(write=False)
     return bank
 

@@ -29,7 +29,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         service=_SERVICE,
         limits=model_pb2.Limits(max_item_bytes=config.max_text_bytes),
         accepts=lambda manifest: manifest.modality == "text",
-        open_encoder=lambda package, shared: _open(package, config, shared),
+        open_encoder=lambda package, shared: open_encoder(package, config, shared),
         add=lambda models, server: text_pb2_grpc.add_TextEncoderServiceServicer_to_server(
             TextServicer(models, config.server.max_items), server
         ),
@@ -38,11 +38,14 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         yield running
 
 
-def _open(package: Package, config: Config, shared: Host) -> Encoder[Text]:
+def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Text]:
+    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     preprocessor = TextPreprocessor(package, config.max_text_bytes)
     numbers = preprocessor.numbers
     pads = {} if numbers.fixed_length else {"input_ids": numbers.pad_id, "attention_mask": 0, "token_type_ids": 0}
-    return shared.encoder(Model(package, pads, numbers.pad_multiple), preprocessor, Text("canary"), _TEXTS_PER_JOB)
+    return shared.encoder(
+        Model(package, pads, numbers.pad_multiple, numbers.max_tokens), preprocessor, Text("canary"), _TEXTS_PER_JOB
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,7 +36,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         service=_SERVICE,
         limits=model_pb2.Limits(max_item_bytes=config.max_image_bytes, max_pixels=config.max_pixels),
         accepts=lambda manifest: manifest.modality == "image",
-        open_encoder=lambda package, shared: _open(package, config, shared),
+        open_encoder=lambda package, shared: open_encoder(package, config, shared),
         add=lambda models, server: vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(
             VisionServicer(models, config.server.max_items), server
         ),
@@ -45,7 +45,8 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         yield running
 
 
-def _open(package: Package, config: Config, shared: Host) -> Encoder[bytes]:
+def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[bytes]:
+    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     numbers = read_numbers(package.manifest, ImageNumbers.of)
     limits = ImageLimits(config.max_image_bytes, config.max_pixels)
 

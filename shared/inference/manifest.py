@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sensorium.errors import FailedPrecondition, Reason
+from shared.inference.pooling import NONE, POOLINGS, is_known
 
 _Numbers = TypeVar("_Numbers")
 
@@ -15,7 +16,6 @@ SCHEMA = 1
 
 TASKS = ("encode", "fuse", "project", "predict")
 MODALITIES = ("text", "image", "audio")
-POOLINGS = ("none", "mean", "cls")
 ACTIVATIONS = ("softmax", "sigmoid")
 
 
@@ -99,7 +99,7 @@ def read_manifest(text: str, package: str) -> Manifest:
         dim=reader.count("dim"),
         graph=reader.text("graph"),
         output=reader.text("output"),
-        pooling=reader.one_of("pooling", POOLINGS, "none"),
+        pooling=_pooling(reader),
         preprocess=reader.typed("preprocess", dict, {}),
         calibration=_calibration(reader),
         prompts=reader.typed("prompts", dict, {}),
@@ -132,6 +132,13 @@ def package_error(package: str, file: str, problem: str) -> FailedPrecondition:
         reason=Reason.PACKAGE_INVALID,
         metadata={"package": package, "file": file},
     )
+
+
+def _pooling(reader: _Reader) -> str:
+    modes = reader.text("pooling", NONE)
+    if not is_known(modes):
+        raise reader.error("pooling", f"one of {', '.join(POOLINGS)}, or several joined by +", modes)
+    return modes
 
 
 def _calibration(reader: _Reader) -> CalibrationNumbers | None:

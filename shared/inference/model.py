@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shared.inference.features import Features
 from shared.inference.manifest import package_error
 from shared.inference.package import Package
+from shared.inference.pooling import NONE, pool
 from shared.inference.session import Session
 
 
@@ -20,19 +21,27 @@ class Model:
     pad_values: for a model that pads, what fills each array beyond an item's own length; empty for one whose rows
         must have one shape.
     pad_multiple: lengths are padded up to a multiple of this, which bounds the number of shapes.
+    max_length: but never beyond this; 0 for no bound.
     """
 
-    def __init__(self, package: Package, pad_values: Mapping[str, float] | None = None, pad_multiple: int = 1) -> None:
+    def __init__(
+        self,
+        package: Package,
+        pad_values: Mapping[str, float] | None = None,
+        pad_multiple: int = 1,
+        max_length: int = 0,
+    ) -> None:
         """Loads the graph; raises FailedPrecondition where it does not fit the manifest."""
         self.package = package
         self.pads = bool(pad_values)
         self._pad_values = dict(pad_values or {})
-        self._pad_multiple = pad_multiple
+        self._pad_multiple, self._max_length = pad_multiple, max_length
         self._session = Session(package)
 
     def padded_length(self, length: int) -> int:
         """Returns the length that rows of `length` have in a batch of their own."""
-        return -(-length // self._pad_multiple) * self._pad_multiple
+        padded = -(-length // self._pad_multiple) * self._pad_multiple
+        return min(padded, self._max_length) if self._max_length else padded
 
     def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
         """Returns (n, dim) float32 for n rows, in their order; not normalised."""
@@ -77,10 +86,9 @@ class Model:
     def _pooled(self, output: NDArray[np.float32], batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Returns (b, dim): the output itself, or its hidden states (b, s, dim) pooled (sentence-transformers)."""
         pooling = self.package.manifest.pooling
-        if pooling == "none":
+        if pooling == NONE:
             return output
-        if pooling == "cls":
-            return output[:, 0]
-        mask = batch["attention_mask"][:, :, None].astype(np.float32)  # (b, s, 1)
-        pooled: NDArray[np.float32] = (output * mask).sum(1) / np.maximum(mask.sum(1), 1e-9)
-        return pooled
+        given = batch.get("attention_mask")
+        if given is None:  # sounds and pictures have no padding
+            return pool(output, np.ones(output.shape[:2], np.float32), pooling)
+        return pool(output, given.astype(np.float32), pooling)

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from sensorium.channel import call, open_channel
-from sensorium.cli import options
+from sensorium.cli import models_add, options
 from sensorium.cli.connection import reaching
 from sensorium.cli.failures import OK, SOME_FAILED, UsageFault
 from sensorium.cli.messages import enum_name, plain
@@ -38,6 +38,8 @@ VERIFY_EPILOG = options.examples(
 )
 
 app = typer.Typer(name="models", help="The models of a mesh, and model packages on disk.", no_args_is_help=True)
+
+app.command("add", epilog=models_add.EPILOG)(models_add.add)
 
 
 @app.command("list", epilog=LIST_EPILOG)

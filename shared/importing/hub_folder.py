@@ -1,0 +1,107 @@
+"""A folder as exporters write it: small JSON files, a tokenizer, graphs; read as data and never as code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sensorium.errors import FailedPrecondition, Reason
+
+MAX_JSON_BYTES = 64 * 1024 * 1024  # the largest tokenizer.json that is known has 33 MB
+
+# What follows a graph's name in the file's, by the variant that users ask for (Optimum and transformers.js).
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "fp32": ("",),
+    "fp16": ("_fp16",),
+    "int8": ("_int8", "_quantized"),
+    "uint8": ("_uint8",),
+    "q4": ("_q4",),
+    "q4f16": ("_q4f16",),
+    "bnb4": ("_bnb4",),
+}
+
+
+def import_error(file: str, problem: str) -> FailedPrecondition:
+    """Returns the error for a folder that no package can be made of."""
+    return FailedPrecondition(f"{file}: {problem}", reason=Reason.PACKAGE_INVALID, metadata={"file": file})
+
+
+@dataclass(frozen=True, slots=True)
+class HubFolder:
+    """A local folder with an exported model."""
+
+    root: Path
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Returns the object in a JSON file; empty where there is no such file. Any: JSON.
+
+        Raises:
+            FailedPrecondition: the file is too large, no JSON, or no object.
+        """
+        found = self.any_json(name)
+        if not isinstance(found, dict):
+            raise import_error(name, "must hold one JSON object")
+        return found
+
+    def any_json(self, name: str) -> Any:
+        """Returns what a JSON file holds (Any: JSON); an empty object where there is none."""
+        path = self.root / name
+        if not path.is_file():
+            return {}
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise import_error(name, f"has {path.stat().st_size:,} bytes; at most {MAX_JSON_BYTES:,} are read")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as fault:
+            raise import_error(name, f"is no JSON: {fault}") from None
+
+    def has(self, name: str) -> bool:
+        """Returns whether there is such a file."""
+        return (self.root / name).is_file()
+
+    def graph(self, names: tuple[str, ...], variant: str) -> str:
+        """Returns the file of the first graph of these names that is there in a variant.
+
+        Raises:
+            FailedPrecondition: there is none; the message names those that are there.
+        """
+        for name in names:
+            for suffix in VARIANTS[variant]:
+                for folder in ("onnx/", ""):
+                    if self.has(f"{folder}{name}{suffix}.onnx"):
+                        return f"{folder}{name}{suffix}.onnx"
+        there = sorted(str(file.relative_to(self.root)) for file in self.root.rglob("*.onnx"))
+        wanted = " or ".join(f"{name}{VARIANTS[variant][0]}.onnx" for name in names)
+        raise import_error(
+            f"onnx/{names[0]}.onnx",
+            f"is missing; wanted {wanted} in the variant {variant}, there is {', '.join(there) or 'no graph at all'}",
+        )
+
+    def licence(self) -> str:
+        """Returns the licence that the model card's head states; empty where it states none."""
+        card = self.root / "README.md"
+        if not card.is_file():
+            return ""
+        head = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace")[:100_000], re.DOTALL)
+        found = re.search(r"^license:\s*(\S+)", head[1], re.MULTILINE) if head else None
+        return found[1] if found else ""
+
+
+def open_hub_folder(root: Path) -> HubFolder:
+    """Returns the folder.
+
+    Raises:
+        FailedPrecondition: there is no such folder, it is an archive, or no export.
+    """
+    if root.is_file():
+        raise import_error(str(root), "is a file; unpack it and give the folder that has its config.json")
+    if not root.is_dir():
+        raise import_error(str(root), "is not there; give a folder in the layout of the Hugging Face Hub")
+    folder = HubFolder(root)
+    if not folder.has("config.json"):
+        raise import_error(f"{root.name}/config.json", "is missing; give the folder that an export to ONNX wrote")
+    return folder
