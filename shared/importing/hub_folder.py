@@ -91,6 +91,39 @@ class HubFolder:
         return found[1] if found else ""
 
 
+def fetch_hub_folder(source: str, variant: str) -> Path:
+    """Returns the folder of `owner/name` or `owner/name@revision` from the Hub, downloaded into its cache.
+
+    Only the small files and the graphs of one variant are fetched, and never code or pickles. What the library reads
+    of the environment holds: HF_HOME, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE.
+
+    Raises:
+        FailedPrecondition: there is no such model, or it cannot be had; the message says what to do.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    name, _, revision = source.partition("@")
+    others = [suffix for kind, suffixes in VARIANTS.items() if kind != variant for suffix in suffixes if suffix]
+    graphs = [f"*{suffix}.onnx*" for suffix in VARIANTS[variant]]
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision or None,
+                allow_patterns=["*.json", "README.md", "spiece.model", *graphs],
+                ignore_patterns=[f"*{suffix}.onnx*" for suffix in others] if variant == "fp32" else None,
+            )
+        )
+    except RepositoryNotFoundError:
+        problem = "is not on the Hub, or is private; check the name, or give a token in HF_TOKEN"
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as fault:
+        problem = f"cannot be had from the Hub, nor is it in the cache ({str(fault).splitlines()[0][:150]})"
+    except ValueError as fault:  # no name of a model
+        problem = f"is no name of a model: {str(fault)[:150]}"
+    raise import_error(f"hf://{source}", problem)
+
+
 def open_hub_folder(root: Path) -> HubFolder:
     """Returns the folder.
 

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from sensorium.channel import call, open_channel
-from sensorium.cli import models_add, options
+from sensorium.cli import models_add, models_golden, options
 from sensorium.cli.connection import reaching
 from sensorium.cli.failures import OK, SOME_FAILED, UsageFault
 from sensorium.cli.messages import enum_name, plain
@@ -35,6 +35,7 @@ VERIFY_EPILOG = options.examples(
     "sensorium models verify   (all packages)",
     "sensorium models verify tiny-text tiny-vision@1",
     "sensorium models verify ./my-models/clip/1",
+    "sensorium models verify minilm --golden reference.json   (exits with 1 where a vector is another)",
 )
 
 app = typer.Typer(name="models", help="The models of a mesh, and model packages on disk.", no_args_is_help=True)
@@ -109,14 +110,20 @@ def verify(
         Path | None,
         typer.Option(envvar="SENSORIUM_MODELS", help="The folder of packages; else that of the checkout."),
     ] = None,
+    golden: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Hold one package to a reference's vectors: docs/adding-models.md."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Check packages on disk: manifest, the hash of every file, and that the graph loads. Exits with 1 on a bad one."""
+    if golden:
+        models_golden.verify(golden, packages or (), models, as_json=as_json)
     code_root()  # says so where only the client is installed
     from shared.inference.package import find_packages
 
     root = models or code_root() / "models"
-    folders = [_folder(root, each) for each in packages or ()] or find_packages(root)
+    folders = [models_golden.package_folder(root, each) for each in packages or ()] or find_packages(root)
     if not folders:
         raise UsageFault(f"there is no model package below {root}")
     found = {folder: _problem(folder) for folder in folders}
@@ -144,20 +151,6 @@ def _asked(address: str, question: Callable[[ModelServiceAsyncStub], Awaitable[_
 
     with reaching(address):
         return asyncio.run(ask())
-
-
-def _folder(root: Path, given: str) -> Path:
-    """Returns the folder of a package that is given by its path or its name.
-
-    Raises:
-        NotFound: no package has that name.
-    """
-    from shared.inference.package import find_package
-
-    path = Path(given)
-    if (path / "manifest.json").is_file() or (os.sep in given and path.is_dir()):
-        return path.resolve()
-    return find_package(root, given)
 
 
 def _problem(folder: Path) -> str:

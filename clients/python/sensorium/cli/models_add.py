@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
     from shared.importing.plan import EncoderPlan, ExportPlan
     from shared.inference.package import Package
 
+_HUB = "hf://"
+
 EPILOG = options.examples(
     "sensorium models add ./clip-vit-base-patch32 --name clip",
+    "sensorium models add hf://sentence-transformers/all-MiniLM-L6-v2 --name minilm",
     "sensorium models add ./siglip --name siglip --logit-scale 117.33 --logit-bias -12.93",
     "sensorium models add ./all-MiniLM-L6-v2 --name minilm --variant int8 --version 2",
 )
 
 
 def add(
-    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="An export in the layout of the Hugging Face Hub.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder in the layout of the Hugging Face Hub, or hf://owner/name[@rev]."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="What to call it; several encoders get -text, -vision, -audio after it.")],
     version: Annotated[str, typer.Option(help="The version of the packages, and of their space.")] = "1",
     variant: Annotated[str, typer.Option(help="Which graph: fp32, fp16, int8, uint8, q4, q4f16 or bnb4.")] = "fp32",
@@ -42,9 +51,9 @@ def add(
     """Make packages of an exported model: recognise it, copy it, run it once, and say what was understood."""
     root = models or code_root() / "models"
     try:
-        from services.probing import probe
+        from services.trial import probe
         from shared.importing.families import plan_of
-        from shared.importing.hub_folder import VARIANTS, open_hub_folder
+        from shared.importing.hub_folder import VARIANTS, fetch_hub_folder, open_hub_folder
         from shared.importing.packages import write_packages
     except ModuleNotFoundError as missing:
         raise MeshError(f"{missing.name} is missing; install it with: pip install -e '.[all]'") from None
@@ -52,8 +61,12 @@ def add(
         raise UsageFault(f"--variant: {variant!r} is none of {', '.join(VARIANTS)}")
     if not name or not all(each.isalnum() or each in "-_." for each in name) or name.startswith("."):
         raise UsageFault(f"--name: {name!r} must be of letters, digits, '-', '_' and '.'")
-    folder = open_hub_folder(source)
+    is_remote = source.startswith(_HUB)
+    root_of = fetch_hub_folder(source.removeprefix(_HUB), variant) if is_remote else Path(source)
+    folder = open_hub_folder(root_of)
     plan = plan_of(folder, variant, logit_scale, logit_bias)
+    if is_remote and not plan.source:
+        plan = dataclasses.replace(plan, source=source)
     packages = write_packages(folder, plan, root, name, version, replaces=replace, probe=probe)
     if as_json:
         print_json([_facts(plan, encoder, package) for encoder, package in zip(plan.encoders, packages, strict=True)])

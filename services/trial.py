@@ -1,0 +1,89 @@
+"""Runs a package outside of a server, as its service would: to try it before it is trusted, or to check it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium.errors import FailedPrecondition, Reason, SensoriumError
+from sensorium.v1 import content_pb2
+from shared.hosting import results
+from shared.hosting.host import Host
+from shared.inference.encoder import Encoder, Pools
+from shared.inference.package import Package
+from shared.serving.metrics import Metrics
+
+_TIMEOUT_S = 600.0
+_MAX_QUEUE_BATCHES = 1_000
+
+# Any: each modality has an input of its own, which `make` turns a text or the path of a file into.
+_Opened = tuple[Encoder[Any], Callable[[str | Path], Any]]
+
+
+def probe(package: Package) -> None:
+    """Opens the package in the service of its modality, which warms it up.
+
+    Raises:
+        FailedPrecondition: PACKAGE_INVALID; the graph does not fit the manifest or preprocessing.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        _open(package, pool)
+
+
+def encode(package: Package, inputs: Sequence[str | Path]) -> NDArray[np.float32]:
+    """Returns (n, dim) float32 rows of length 1 of texts, or of the files of pictures or sounds, in their order.
+
+    Raises:
+        SensoriumError: the package or one of the inputs cannot be used.
+        OSError: a file cannot be read.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        encoder, make = _open(package, pool)
+        return asyncio.run(_encoded(encoder, [make(each) for each in inputs]))
+
+
+async def _encoded(encoder: Encoder[Any], inputs: Sequence[Any]) -> NDArray[np.float32]:
+    deadline = time.monotonic() + _TIMEOUT_S
+    rows = []
+    for place, item in enumerate(await encoder.encode(inputs, deadline=deadline, priority="batch")):
+        if isinstance(item, SensoriumError):
+            raise item.under(f"items[{place}]")
+        rows.append(results.unit(results.unit(item.vectors).mean(0, keepdims=True))[0])
+    await encoder.close()
+    return np.stack(rows)
+
+
+def _open(package: Package, pool: ThreadPoolExecutor) -> _Opened:
+    host = Host(Pools(pool, pool, 1), Metrics("trial"), _MAX_QUEUE_BATCHES)
+    modality = package.manifest.modality
+    if modality == "text":
+        from services.text.app import open_encoder as open_text
+        from services.text.config import Config as TextConfig
+        from services.text.preprocess import Text, prompt_of
+
+        prompt = prompt_of(package.manifest, "")
+        return open_text(package, TextConfig(), host), lambda given: Text(str(given), prompt)
+    if modality == "image":
+        from services.vision.app import open_encoder as open_vision
+        from services.vision.config import Config as VisionConfig
+
+        return open_vision(package, VisionConfig(), host), lambda given: Path(given).read_bytes()
+    if modality == "audio":
+        from services.audio.app import open_encoder as open_audio
+        from services.audio.clips import Clip
+        from services.audio.config import Config as AudioConfig
+
+        return (
+            open_audio(package, AudioConfig(), host),
+            lambda given: Clip(content_pb2.Audio(data=Path(given).read_bytes())),
+        )
+    raise FailedPrecondition(
+        f"{package.manifest.id} is no encoder: its task is {package.manifest.task}", reason=Reason.MODALITY_UNSUPPORTED
+    )
