@@ -18,8 +18,15 @@ class HostingConfig:
     models: Path = option(_SHIPPED, "folder of model packages, <name>/<version>/manifest.json")
     load_models: str = option(
         "",
-        "models to load at start, name or name@version, comma-separated; the first is the default; "
+        "models to load at start, name (its highest version) or name@version, comma-separated; the first is the "
+        "default; "
         "empty: the highest version of each fitting package",
+    )
+    watch_s: float = option(
+        0.0,
+        "seconds between looks at the model folder: packages that came or changed are loaded, those that went are let "
+        "go; 0: never",
+        low=0.0,
     )
     workers: int = option(
         0, "batches that run at once; 0: the CPUs that the affinity and the cgroup's quota allow", low=0, high=1024

@@ -138,13 +138,16 @@ async def hosting(
         tracing = Tracing(program.name, os.environ)
         async with listening(program.name, server_config, services, add, shared.metrics, tracing) as running:
             await repository.load_all(config.load_models)
-            watch = asyncio.create_task(_watch(repository, running.health, config))
+            tasks = [asyncio.create_task(_watch(repository, running.health, config))]
+            if config.watch_s:
+                tasks.append(asyncio.create_task(_follow(repository, config.watch_s)))
             try:
                 await running.health.set_serving(True)
                 yield running
             finally:
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.contextmanager
@@ -166,6 +169,16 @@ async def _watch(repository: Repository[Any], health: Health, config: HostingCon
         await _first_failure(
             repository, min(_RETRY_S, config.canary_interval_s) if failed else config.canary_interval_s
         )
+
+
+async def _follow(repository: Repository[Any], every_s: float) -> None:
+    """Follows the model folder; a fault of the file system is logged, and the next look may succeed."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await repository.refresh()
+        except OSError as fault:
+            _log.error("the model folder cannot be read", exc_info=fault)
 
 
 async def _answers(encoder: Encoder[Any], timeout_s: float) -> bool:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from sensorium.errors import FailedPrecondition, NotFound, Reason, Unavailable
+from sensorium.errors import FailedPrecondition, NotFound, Reason, SensoriumError, Unavailable
 from shared.inference.encoder import Encoder
 from shared.inference.manifest import Manifest
 from shared.inference.package import Package, find_package, find_packages, open_package, version_key
 
 _Input = TypeVar("_Input")
+_Stamp = tuple[int, int, int]  # of a manifest: time of writing, size, inode
+
+_log = logging.getLogger("sensorium.models")
 
 
 class Repository(Generic[_Input]):
@@ -38,6 +43,8 @@ class Repository(Generic[_Input]):
         self._open = open_encoder
         self._on_unload = on_unload
         self._loaded: dict[str, Encoder[_Input]] = {}
+        self._wanted: Sequence[str] = ()
+        self._stamps: Mapping[Path, _Stamp] = {}
         self._turn = asyncio.Lock()  # one package is opened at a time: each takes memory and every CPU
 
     @property
@@ -51,13 +58,75 @@ class Repository(Generic[_Input]):
         Raises:
             SensoriumError: a package is missing or fails a check, or none fits.
         """
-        for model in [name.strip() for name in models.split(",") if name.strip()] or await asyncio.to_thread(
-            self._fitting
-        ):
+        self._wanted = [name.strip() for name in models.split(",") if name.strip()]
+        self._stamps = await asyncio.to_thread(self._stamped)
+        for model in self._wanted or await asyncio.to_thread(self._fitting):
             await self.load(model)
         if not self._loaded:
             raise NotFound(f"the model folder {self._root} has no package for this service (SENSORIUM_MODELS)")
         self._is_starting = False
+
+    async def refresh(self) -> None:
+        """Brings what is served in line with the folder, without a gap.
+
+        What is wanted there and new or changed is loaded, and takes the place of an older version; what went is let
+        go, but for a default model.
+        A package that fails keeps what was served, says why in the log, and is tried again when it changes.
+        """
+        stamps = await asyncio.to_thread(self._stamped)
+        changed = [folder for folder, stamp in stamps.items() if self._stamps.get(folder) != stamp]
+        self._stamps = stamps
+        for folder in changed:
+            if self._is_wanted(folder, stamps):
+                await self._replace(folder)
+        for encoder in self.encoders:
+            if encoder.package.folder not in stamps and not self.is_default(encoder.package.manifest):
+                self.unload(encoder.package.manifest.id)
+
+    def _stamped(self) -> dict[Path, _Stamp]:
+        """Returns the packages of the folder, each with what tells that its manifest was written anew."""
+        found = {}
+        for folder in find_packages(self._root):
+            with contextlib.suppress(FileNotFoundError):  # it went just now
+                state = (folder / "manifest.json").stat()
+                found[folder] = (state.st_mtime_ns, state.st_size, state.st_ino)
+        return found
+
+    def _is_wanted(self, folder: Path, stamps: Mapping[Path, _Stamp]) -> bool:
+        """Returns whether a package is one that was named, or the highest version of a name that counts."""
+        name = folder.parent.name
+        if f"{name}@{folder.name}" in self._wanted:
+            return True
+        versions = [version_key(other.name) for other in stamps if other.parent == folder.parent]
+        return (not self._wanted or name in self._wanted) and version_key(folder.name) == max(versions)
+
+    async def _replace(self, folder: Path) -> None:
+        async with self._turn:
+            try:
+                encoder = await asyncio.to_thread(self._opened, folder)
+            except (SensoriumError, OSError) as fault:
+                if not (isinstance(fault, FailedPrecondition) and fault.reason == Reason.MODALITY_UNSUPPORTED):
+                    _log.error("a package is not loaded", exc_info=fault, extra={"f": {"folder": str(folder)}})
+                return
+            self._put(encoder)
+
+    def _put(self, encoder: Encoder[_Input]) -> None:
+        """Serves a package in the place of those versions of its name that were not asked for by version."""
+        package = encoder.package
+        loaded: dict[str, Encoder[_Input]] = {}
+        old = []
+        for key, each in self._loaded.items():
+            is_pinned = key in self._wanted and key != package.manifest.id
+            if each.package.manifest.name == package.manifest.name and not is_pinned:
+                loaded[package.manifest.id] = encoder  # in its place, so that a default model stays the default
+                old.append(each.package)
+            else:
+                loaded[key] = each
+        loaded.setdefault(package.manifest.id, encoder)
+        self._loaded = loaded
+        for gone in old:
+            if (gone.manifest.id, gone.fingerprint) != (package.manifest.id, package.fingerprint):
+                self._on_unload(gone)
 
     async def load(self, model: str) -> Encoder[_Input]:
         """Opens, checks and warms up a package, and serves it from then on.

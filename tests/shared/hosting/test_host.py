@@ -54,8 +54,8 @@ def moody() -> type[Moody]:
 
 
 @contextlib.asynccontextmanager
-async def serving(models: Path, kind: type[Model] = Model) -> AsyncIterator[Any]:
-    """Serves bridges with quick canaries. Any: a channel, whose stubs are not typed for health."""
+async def serving(models: Path, kind: type[Model] = Model, **hosted: Any) -> AsyncIterator[Any]:
+    """Serves bridges with quick canaries. Any: a channel, whose stubs are not typed for health; more configuration."""
 
     def open_encoder(package: Package, shared: Host) -> Encoder[Parts]:
         return shared.encoder(kind(package), prepare_vector, alone(np.ones(4, np.float32)))
@@ -70,7 +70,7 @@ async def serving(models: Path, kind: type[Model] = Model) -> AsyncIterator[Any]
             FusionServicer(repository, 16), server
         ),
     )
-    config = HostingConfig(models=models, canary_interval_s=0.1, canary_timeout_s=0.2)
+    config = HostingConfig(models=models, canary_interval_s=0.1, canary_timeout_s=0.2, **hosted)
     async with hosting(program, server_config(), config) as running:
         channel = open_channel(f"127.0.0.1:{running.port}")
         yield channel
