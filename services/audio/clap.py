@@ -76,10 +76,12 @@ def _starts(last: int) -> list[int]:
 def _shrunk(whole: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     """Returns (most, mel): linear interpolation over time, as torch's `interpolate` without aligned corners.
 
-    The positions are float32, as the reference has them; in float64 values are up to 3e-3 dB off.
+    The positions are float32, as the reference has them, and rounded once; else values are up to 3e-3 dB off.
     """
-    ratio = np.float32(len(whole)) / np.float32(most)
-    at = np.maximum(ratio * (np.arange(most, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), np.float32(0))
+    ratio = np.float64(np.float32(len(whole)) / np.float32(most))
+    at = np.maximum(ratio * (np.arange(most) + 0.5) - 0.5, 0).astype(
+        np.float32
+    )  # rounded once, as a fused multiply-add
     low = at.astype(np.int64)
     high = np.minimum(low + 1, len(whole) - 1)
     part = (at - low.astype(np.float32))[:, None]
