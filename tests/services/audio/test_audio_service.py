@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from sensorium import vectors
 from sensorium.channel import call
@@ -19,6 +21,8 @@ from services.audio.app import serving
 from services.audio.config import Config
 from tests.running import running
 from tests.services.audio.sounds import file, tone
+
+SPOKEN = Path(__file__).parents[3] / "demo" / "inputs" / "spoken-seven-en-us.wav"
 
 
 def request(*files: bytes, window_ms: int = 0, hop_ms: int = 0) -> EncodeAudioRequest:
@@ -73,12 +77,13 @@ async def test_windows_cover_the_clip_and_its_vector_is_their_mean() -> None:
 
 
 async def test_a_clip_longer_than_the_model_takes_is_heard_to_its_end() -> None:
-    quiet = np.zeros((16_000 * 8, 1), np.float32)
-    ends_loud = np.concatenate([quiet, tone(2)])
+    word, rate = soundfile.read(SPOKEN, dtype="float32", always_2d=True)
+    quiet = np.zeros((rate * 8, 1), np.float32)
+    ends_loud = np.concatenate([quiet, word])  # a tone would mean as little to the model as silence
     async with running(serving, Config) as (channel, _):
         stub = audio_pb2_grpc.AudioEncoderServiceStub(channel)
-        silent = np.concatenate([quiet, np.zeros((32_000, 1), np.float32)])
-        files = [file(each, 16_000, "FLAC") for each in (ends_loud, silent)]
+        silent = np.concatenate([quiet, np.zeros_like(word)])
+        files = [file(each, rate, "FLAC") for each in (ends_loud, silent)]
         loud, still = (await call(stub.EncodeAudio, request(*files), timeout_s=10)).results
         assert vectors.read(loud.embedding) @ vectors.read(still.embedding) < 0.99
 
