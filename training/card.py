@@ -26,7 +26,8 @@ described in English or Chinese: `two small red circles`, `两个小红色圆`.
 
 ## What it does not know
 
-It has seen nothing else. A photograph of a house, a sentence about politics or a piece of music gets a vector, but \
+Beside these it has seen patterns, letters, tones and other words, to learn that they are none of these; and nothing \
+else. A photograph of a house, a sentence about politics or a piece of music gets a vector, but \
 one that means nothing; compare top scores and probabilities before believing an answer (see *Off topic*). \
 It does not know people, text in \
 pictures, several digits at once, scenes with mixed shapes, or speech beyond single words and scene captions. \
@@ -84,7 +85,9 @@ Where the score tells more than the probability, compare `score` with a threshol
 Probabilities are softmax(scale × cosine), or sigmoid(scale × cosine + bias) for independent ones; one scale for each \
 kind of query, fitted on the held-out data above over its label sets, each weighing alike. So one number was fitted to \
 what it is judged on; *split halves* is the error of each half of the items with the scale that was fitted on the \
-other. *By chance* is the error that as few items would show if the probabilities were exactly true.
+other. *By chance* is the error that as few items would show if the probabilities were exactly true. \
+The scale is fitted for \
+short lists of names: among many captions the answers are right, and far too modest.
 
 | `Classify` | expected calibration error | split halves | by chance |
 |---|---|---|---|

@@ -56,7 +56,7 @@ def add(
         from shared.importing.hub_folder import VARIANTS, fetch_hub_folder, open_hub_folder
         from shared.importing.packages import write_packages
     except ModuleNotFoundError as missing:
-        raise MeshError(f"{missing.name} is missing; install it with: pip install -e '.[all]'") from None
+        raise MeshError(f"{missing.name} is missing; install it with: pip install -e '.[models]'") from None
     if variant not in VARIANTS:
         raise UsageFault(f"--variant: {variant!r} is none of {', '.join(VARIANTS)}")
     if not name or not all(each.isalnum() or each in "-_." for each in name) or name.startswith("."):
