@@ -55,7 +55,7 @@ def _heard_and_seen(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[st
             [
                 _choice(encoder, vectors[name], labels)
                 for name, labels in _labelled(modality).items()
-                if set(labels) <= set(LABELS)
+                if _are_names(labels)
             ]
         )
         for modality in _MODALITIES
@@ -64,6 +64,11 @@ def _heard_and_seen(encoder: Encoder, vectors: Mapping[str, Vectors]) -> dict[st
 
 def _labelled(modality: str) -> dict[str, Sequence[str]]:
     return {name: labels for name, (kind, labels) in LABELLED.items() if kind == modality}
+
+
+def _are_names(labels: Sequence[str]) -> bool:
+    """Returns whether the labels are names of things, and not captions."""
+    return set(labels) <= set(LABELS)
 
 
 def halves(vectors: Vectors) -> tuple[Vectors, Vectors]:
@@ -149,7 +154,7 @@ def _fit_bias(choices: Sequence[Choice], scale: float) -> float:
 
 def _choice(encoder: Encoder, vectors: Vectors, labels: Sequence[str]) -> Choice:
     truth = meaning_ids(vectors.meanings)
-    if set(labels) <= set(LABELS):
+    if _are_names(labels):
         places = torch.tensor([LABELS.index(label) for label in labels])
         truth = (truth[:, None] == places[None]).long().argmax(1)
     else:
@@ -162,7 +167,7 @@ def _text_choices(encoder: Encoder, vectors: Mapping[str, Vectors], rounds: int 
     rng = torch.Generator().manual_seed(6)
     choices = []
     for source, (_, labels) in LABELLED.items():
-        if not set(labels) <= set(LABELS):
+        if not _are_names(labels):
             continue
         queries, found = encoder.prototypes(labels), vectors[source]
         own = [torch.nonzero(found.labels == LABELS.index(label))[:, 0] for label in labels]

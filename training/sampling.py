@@ -17,7 +17,7 @@ from training.captions import COLOURS, COUNTS, SHAPES, SIZES, Scene, describe, h
 from training.concepts import LABELS, among_words, name_concept, name_nothing
 from training.meanings import Meaning
 from training.nothing import words
-from training.prepare import Images, Prepared, Sounds
+from training.prepare import Prepared
 from training.settings import Settings
 from training.tokenizer import tokenize
 
@@ -125,11 +125,6 @@ class Sampler:
         said += [(name_nothing(english, chinese, rng), meanings.of_nothing()) for _ in others]
         texts = [among_words(text, rng) if rng.random() < _AMONG_WORDS else text for text, _ in said]
         return texts, [meaning for _, meaning in said]
-
-
-def all_of(source: Images | Sounds) -> NDArray[np.int64]:
-    """Returns (n, 5) meanings of a source."""
-    return np.array(source.meanings, np.int64)
 
 
 def _near_miss(scene: Scene, rng: np.random.Generator) -> Scene:
