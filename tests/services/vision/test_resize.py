@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from services.vision.decode import ImageLimits, decode
 from services.vision.resize import Filter, Mode, resize, shortest_edge
@@ -39,3 +40,30 @@ def test_a_crop_has_the_pixels_of_the_whole(shape: tuple[int, int], resample: Fi
 def test_a_flat_picture_stays_flat() -> None:
     image = np.full((37, 53, 3), 131, np.uint8)
     assert (resize(image, (11, 200)) == 131).all()
+
+
+def summed(image: NDArray[np.uint8], target: int) -> NDArray[np.uint8]:
+    """Returns the first axis of (n, k) resized as Pillow's bilinear filter does, in integers, an output at a time."""
+    length = len(image)
+    scale = length / target
+    stretch = max(scale, 1.0)
+    result = np.empty((target, image.shape[1]), np.uint8)
+    for place in range(target):
+        centre = (place + 0.5) * scale
+        low, high = max(0, int(centre - stretch + 0.5)), min(length, int(centre + stretch + 0.5))
+        weights = np.maximum(0, 1 - np.abs((np.arange(low, high) - centre + 0.5) / stretch))
+        integers = np.floor(weights / sum(weights) * (1 << 22) + 0.5).astype(np.int64)
+        result[place] = np.clip((integers @ image[low:high].astype(np.int64) + (1 << 21)) >> 22, 0, 255)
+    return result
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("target", [7, 90, 128, 700])
+def test_sums_near_the_middle_between_two_levels_are_rounded_as_integers_are(share: float, target: int) -> None:
+    rng = np.random.default_rng(target)
+    stripes = np.repeat(np.tile([0, 255], 45), 6)[:, None].astype(np.uint8)  # many sums at or near a half
+    noise = rng.integers(0, 256, (540, 200), np.uint8)
+    rows = np.where(rng.random(200) < share, stripes, noise).astype(np.uint8)
+    image = np.repeat(rows[:, :, None], 3, axis=2)
+    result = resize(image, (target, 200), resample="bilinear", mode="pil")
+    assert (result[:, :, 1] == summed(rows, target)).all()
