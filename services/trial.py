@@ -34,7 +34,12 @@ def probe(package: Package) -> None:
         FailedPrecondition: PACKAGE_INVALID; the graph does not fit the manifest or preprocessing.
     """
     with ThreadPoolExecutor(1) as pool:
-        _open(package, pool)
+        if package.manifest.task == "predict":
+            from services.fusion.app import open_encoder as open_fusion
+
+            open_fusion(package, _host(pool))
+        else:
+            _open(package, pool)
 
 
 def encode(package: Package, inputs: Sequence[str | Path]) -> NDArray[np.float32]:
@@ -55,13 +60,17 @@ async def _encoded(encoder: Encoder[Any], inputs: Sequence[Any]) -> NDArray[np.f
     for place, item in enumerate(await encoder.encode(inputs, deadline=deadline, priority="batch")):
         if isinstance(item, SensoriumError):
             raise item.under(f"items[{place}]")
-        rows.append(results.unit(results.unit(item.vectors).mean(0, keepdims=True))[0])
+        rows.append(results.unit(results.whole_clip(item.vectors)))
     await encoder.close()
     return np.stack(rows)
 
 
+def _host(pool: ThreadPoolExecutor) -> Host:
+    return Host(Pools(pool, pool, 1), Metrics("trial"), _MAX_QUEUE_BATCHES)
+
+
 def _open(package: Package, pool: ThreadPoolExecutor) -> _Opened:
-    host = Host(Pools(pool, pool, 1), Metrics("trial"), _MAX_QUEUE_BATCHES)
+    host = _host(pool)
     modality = package.manifest.modality
     if modality == "text":
         from services.text.app import open_encoder as open_text

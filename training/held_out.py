@@ -21,7 +21,7 @@ from training.settings import AUDIO_NUMBERS, Settings
 from training.speech import SAMPLE_RATE_HZ, random_voice, speak
 from training.waves import Wave
 
-_RATE = AUDIO_NUMBERS.mel.sample_rate_hz
+_RATE = AUDIO_NUMBERS.front_end.sample_rate_hz
 _DONE = "complete"
 _LARGE_PX = (640, 480)  # width, height
 _LARGE_EVERY = 5  # of the photographs: large files take room

@@ -23,7 +23,7 @@ from training.settings import AUDIO_NUMBERS, IMAGE_NUMBERS, Settings
 from training.speech import SAMPLE_RATE_HZ, random_voice, speak
 
 T = TypeVar("T")
-_RATE = AUDIO_NUMBERS.mel.sample_rate_hz
+_RATE = AUDIO_NUMBERS.front_end.sample_rate_hz
 
 
 @dataclass(frozen=True, slots=True)

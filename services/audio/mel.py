@@ -1,6 +1,6 @@
 """Turns samples into log-mel spectrograms, as `transformers.audio_utils.spectrogram` computes them.
 
-What Whisper's front end has stands here; `clap.py` has CLAP's, on the same parts.
+What Whisper's front end has stands here; `clap.py` has CLAP's, `kaldi.py` that of AST.
 Everything runs in float64; the spectrum is rounded to complex64 in between, as the reference does.
 """
 
@@ -21,7 +21,8 @@ class MelNumbers:
     """The numbers of a log-mel front end, from a package's manifest.
 
     Lengths are in samples at `sample_rate_hz`, frequencies in Hz. `log_range` is how far below the clip's maximum, in
-    powers of ten, values are cut off (Whisper: 8).
+    powers of ten, values are cut off (Whisper: 8). Pieces are filled with silence to a multiple of `step_samples`, so
+    that a vector depends on its clip alone and pieces of one length ride in one batch.
     """
 
     sample_rate_hz: int
@@ -31,6 +32,7 @@ class MelNumbers:
     f_min: float
     f_max: float
     log_range: float
+    step_samples: int
 
 
 def log_mel(samples: NDArray[np.float32], numbers: MelNumbers) -> NDArray[np.float32]:

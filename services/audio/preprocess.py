@@ -10,44 +10,51 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from sensorium.errors import InvalidInput, Reason
+from services.audio import kaldi
 from services.audio.clap import ClapNumbers, clap_features
+from services.audio.kaldi import KaldiNumbers, kaldi_features
 from services.audio.mel import MelNumbers, log_mel
+from services.audio.waveform import MIN_SAMPLES, WaveformNumbers, waveform
 from shared.inference.features import Features, Prepared
 
-LongClip = Literal["windows", "centre"]
-_NAMES = {MelNumbers: set(MelNumbers.__dataclass_fields__), ClapNumbers: set(ClapNumbers.__dataclass_fields__)}
+LongClip = Literal["windows", "centre", "start"]
+FrontEnd = MelNumbers | ClapNumbers | KaldiNumbers | WaveformNumbers
+
+_FRONT_ENDS: Mapping[str, type[FrontEnd]] = {
+    "whisper": MelNumbers,
+    "clap": ClapNumbers,
+    "kaldi": KaldiNumbers,
+    "waveform": WaveformNumbers,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class AudioNumbers:
     """What the manifest's `preprocess` says of an audio model.
 
-    mel: the numbers of the front end, whose kind says which: Whisper's or CLAP's.
+    front_end: its numbers, whose kind says which it is.
     window_samples: the longest piece the model takes.
-    long_clip: longer clips are cut into even windows over the whole clip, or to the window in the centre.
-    step_samples: pieces are filled with silence to a multiple of this, so that a vector depends on its clip alone
-        and pieces of one length ride in one batch. CLAP's front end fills as it needs.
+    long_clip: of longer clips: even windows over the whole clip, or the window in the centre, or the one at the start.
     """
 
-    mel: MelNumbers | ClapNumbers
+    front_end: FrontEnd
     window_samples: int
-    step_samples: int
     long_clip: LongClip
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> AudioNumbers:
         """Reads the numbers; raises KeyError, TypeError or ValueError where one is missing or wrong."""
-        front_end, long_clip = preprocess.get("front_end", "whisper"), preprocess.get("long_clip", "windows")
-        for name, value, choices in (
-            ("front_end", front_end, ("whisper", "clap")),
+        name, long_clip = preprocess.get("front_end", "whisper"), preprocess.get("long_clip", "windows")
+        for field, value, choices in (
+            ("front_end", name, tuple(_FRONT_ENDS)),
             ("long_clip", long_clip, get_args(LongClip)),
         ):
             if value not in choices:
-                raise ValueError(f"`{name}` is {value!r}, none of {', '.join(choices)}")
-        kind = ClapNumbers if front_end == "clap" else MelNumbers
-        mel = kind(**{name: preprocess[name] for name in _NAMES[kind]})
-        window = int(preprocess["window_samples"])
-        return cls(mel, window, int(preprocess.get("step_samples", window)), long_clip)
+                raise ValueError(f"`{field}` is {value!r}, none of {', '.join(choices)}")
+        kind, window = _FRONT_ENDS[name], int(preprocess["window_samples"])
+        given = {"step_samples": window, **preprocess}
+        return cls(kind(**{field: given[field] for field in kind.__dataclass_fields__}), window, long_clip)
 
 
 def preprocess(
@@ -57,23 +64,23 @@ def preprocess(
     window_ms: int = 0,
     hop_ms: int = 0,
 ) -> Prepared:
-    """Returns one row a window, each `input_features` float32: (mel, frames), or of CLAP (views, frames, mel).
+    """Returns one row a window, with the array that the front end makes, float32.
 
     samples: (n,) float32 mono. With `window_ms` the clip is cut every `hop_ms`; without, it is one window, or what
     `long_clip` says where it is longer than the model's.
+
+    Raises:
+        InvalidInput: the clip, or a window of it, is shorter than the model takes.
     """
     duration_ms = round(1000 * samples.size / sample_rate_hz)
-    samples = resample(samples, sample_rate_hz, numbers.mel.sample_rate_hz)
-    rate = numbers.mel.sample_rate_hz
+    rate = numbers.front_end.sample_rate_hz
+    samples = resample(samples, sample_rate_hz, rate)
     if window_ms:
         spans = sliding_spans(samples.size, window_ms * rate // 1000, hop_ms * rate // 1000)
-    elif isinstance(numbers.mel, ClapNumbers) and numbers.mel.is_fused:
-        spans = [(0, samples.size)]
-    elif numbers.long_clip == "centre":
-        start = max(0, samples.size - numbers.window_samples) // 2
-        spans = [(start, min(samples.size, start + numbers.window_samples))]
+        least = _LEAST.get(type(numbers.front_end), 1)
+        spans = [span for span in spans if span[1] - span[0] >= least] or spans  # a last bit may be too short
     else:
-        spans = covering_spans(samples.size, numbers.window_samples)
+        spans = _whole_clip(samples.size, numbers)
     rows = [_row(samples[start:end], numbers) for start, end in spans]
     spans_ms = [(round(1000 * start / rate), round(1000 * end / rate)) for start, end in spans]
     return Prepared(rows, duration_ms, spans_ms)
@@ -105,13 +112,46 @@ def sliding_spans(length: int, window: int, hop: int) -> Sequence[tuple[int, int
     return [(i * hop, min(i * hop + window, length)) for i in range(last + 1)]
 
 
+def _whole_clip(length: int, numbers: AudioNumbers) -> Sequence[tuple[int, int]]:
+    """Returns the pieces of a clip that are its one vector."""
+    window = numbers.window_samples
+    if isinstance(numbers.front_end, ClapNumbers) and numbers.front_end.is_fused and numbers.long_clip == "centre":
+        return [(0, length)]  # the front end itself looks at the whole clip
+    if numbers.long_clip == "windows":
+        return covering_spans(length, window)
+    start = max(0, length - window) // 2 if numbers.long_clip == "centre" else 0
+    return [(start, min(length, start + window))]
+
+
 def _row(samples: NDArray[np.float32], numbers: AudioNumbers) -> Features:
-    if isinstance(numbers.mel, ClapNumbers):
-        views = clap_features(samples, numbers.mel)
+    front_end = numbers.front_end
+    if isinstance(front_end, MelNumbers):
+        step = front_end.step_samples
+        padded = np.pad(samples, (0, max(1, -(-samples.size // step)) * step - samples.size))
+        features = log_mel(padded, front_end)  # (mel, frames)
+        return Features({"input_features": features}, features.shape[1], features.shape[1])
+    if isinstance(front_end, ClapNumbers):
+        views = clap_features(samples, front_end)  # (views, frames, mel)
         # The reference marks a lone clip so, long or not; the mark must not depend on the batch.
         arrays: dict[str, NDArray[Any]] = {"input_features": views, "is_longer": np.ones(1, np.bool_)}
         return Features(arrays, views.shape[1], views.shape[1])
-    step = numbers.step_samples
-    padded = np.pad(samples, (0, max(1, -(-samples.size // step)) * step - samples.size))
-    features = log_mel(padded, numbers.mel)  # (mel, frames)
-    return Features({"input_features": features}, features.shape[1], features.shape[1])
+    _check_length(samples.size, _LEAST[type(front_end)], front_end.sample_rate_hz)
+    if isinstance(front_end, KaldiNumbers):
+        frames = kaldi_features(samples, front_end)  # (frames, mel)
+        return Features({"input_values": frames}, len(frames), len(frames))
+    values = waveform(samples, front_end)
+    # Clips of one length ride together: padding would change their vectors.
+    arrays = {"input_values": values, "attention_mask": np.ones(values.size, np.int64)}
+    return Features(arrays, values.size, values.size)
+
+
+_LEAST: Mapping[type[FrontEnd], int] = {KaldiNumbers: kaldi.MIN_SAMPLES, WaveformNumbers: MIN_SAMPLES}
+
+
+def _check_length(count: int, least: int, rate: int) -> None:
+    if count < least:
+        raise InvalidInput(
+            f"has {count} samples at {rate} Hz; the model takes at least {least} ({1000 * least / rate:g} ms)",
+            reason=Reason.MEDIA_TOO_SHORT,
+            metadata={"limit": str(least), "size": str(count), "unit": "samples"},
+        )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import vectors
 from sensorium.errors import InvalidInput, Reason, SensoriumError
 from sensorium.status import to_status
 from sensorium.v1 import audio_pb2, audio_pb2_grpc, content_pb2
@@ -50,7 +49,9 @@ class AudioServicer(audio_pb2_grpc.AudioEncoderServiceServicer):
         encoded = await encoder.encode(clips, deadline=call.deadline, priority=call.priority)
         items = [
             results.item_result(
-                each.under(f"audios[{place}]") if isinstance(each, SensoriumError) else _whole(each.vectors),
+                each.under(f"audios[{place}]")
+                if isinstance(each, SensoriumError)
+                else results.whole_clip(each.vectors),
                 wanted,
                 manifest.space,
             )
@@ -129,17 +130,10 @@ async def _answer(
     except SensoriumError as error:
         response.error.CopyFrom(to_status(error))
         return response
-    vector = results.finished(_whole(encoded.vectors), wanted)
-    response.embedding.CopyFrom(vectors.write(vector, encoder.package.manifest.space, wanted.encoding))
+    vector = results.whole_clip(encoded.vectors)
+    response.embedding.CopyFrom(results.embedded(vector, wanted, encoder.package.manifest.space))
     response.receipt.CopyFrom(results.receipt(encoder.package, [encoded], started))
     return response
-
-
-def _whole(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns a clip's vector: its only row, or the mean of its windows' directions."""
-    if len(rows) == 1:
-        return np.asarray(rows[0])
-    return np.asarray(results.unit(rows).mean(axis=0), np.float32)
 
 
 def _windows(encoded: Encoded | SensoriumError, wanted: results.Wanted, space: str) -> audio_pb2.AudioWindows:
@@ -150,7 +144,7 @@ def _windows(encoded: Encoded | SensoriumError, wanted: results.Wanted, space: s
             audio_pb2.AudioWindow(
                 start_ms=start_ms,
                 end_ms=end_ms,
-                embedding=vectors.write(results.finished(vector, wanted), space, wanted.encoding),
+                embedding=results.embedded(vector, wanted, space),
             )
             for vector, (start_ms, end_ms) in zip(encoded.vectors, encoded.spans_ms, strict=True)
         ]
@@ -159,4 +153,4 @@ def _windows(encoded: Encoded | SensoriumError, wanted: results.Wanted, space: s
 
 def _max_window_ms(encoder: Encoder[Clip]) -> int:
     numbers = AudioNumbers.of(encoder.package.manifest.preprocess)
-    return 1000 * numbers.window_samples // numbers.mel.sample_rate_hz
+    return 1000 * numbers.window_samples // numbers.front_end.sample_rate_hz

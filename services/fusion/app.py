@@ -34,7 +34,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         service=_SERVICE,
         limits=model_pb2.Limits(),
         accepts=lambda manifest: manifest.task in ("fuse", "project", "predict"),
-        open_encoder=lambda package, shared: _open(package, shared),
+        open_encoder=open_encoder,
         add=lambda models, server: fusion_pb2_grpc.add_FusionServiceServicer_to_server(
             FusionServicer(models, config.server.max_items), server
         ),
@@ -43,7 +43,8 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         yield running
 
 
-def _open(package: Package, shared: Host) -> Encoder[Parts]:
+def open_encoder(package: Package, shared: Host) -> Encoder[Parts]:
+    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     manifest = package.manifest
     width = manifest.source_dim if manifest.task == "project" else manifest.dim
     canary = alone(np.full(width, width**-0.5, np.float32))

@@ -17,8 +17,8 @@ MAX_PARTS, MAX_WEIGHT = 16, 1000.0
 _MODALITIES = (content_pb2.MODALITY_TEXT, content_pb2.MODALITY_IMAGE, content_pb2.MODALITY_AUDIO)
 
 
-def read_item(item: fusion_pb2.FusionItem, space: str, dim: int) -> Parts:
-    """Returns the parts of an item, their vectors scaled to length 1.
+def read_item(item: fusion_pb2.FusionItem, space: str, dim: int, *, is_scaled: bool = True) -> Parts:
+    """Returns the parts of an item, their vectors scaled to length 1, or unless `is_scaled` as their model gave them.
 
     Raises:
         InvalidInput: no parts, too many, an unknown modality, a weight out of range, all weights 0, a broken vector.
@@ -33,7 +33,7 @@ def read_item(item: fusion_pb2.FusionItem, space: str, dim: int) -> Parts:
     rows, weights = [], []
     for place, part in enumerate(item.parts):
         try:
-            rows.append(read_vector(part.embedding, space, dim))
+            rows.append(read_vector(part.embedding, space, dim, is_scaled=is_scaled))
         except (InvalidInput, FailedPrecondition) as error:
             raise error.under(f"parts[{place}].embedding") from None
         weights.append(_weight(part, place))
@@ -48,8 +48,10 @@ def read_item(item: fusion_pb2.FusionItem, space: str, dim: int) -> Parts:
     return Parts(np.stack(rows), modalities, np.array(weights, np.float32))
 
 
-def read_vector(embedding: embedding_pb2.Embedding, space: str, dim: int) -> NDArray[np.float32]:
-    """Returns (dim,) float32 of length 1.
+def read_vector(
+    embedding: embedding_pb2.Embedding, space: str, dim: int, *, is_scaled: bool = True
+) -> NDArray[np.float32]:
+    """Returns (dim,) float32, of length 1 or unless `is_scaled` as the vector's model gave it.
 
     Raises:
         InvalidInput: EMBEDDING_INVALID.
@@ -62,7 +64,7 @@ def read_vector(embedding: embedding_pb2.Embedding, space: str, dim: int) -> NDA
             field="space",
             metadata={"from_space": embedding.space[:100], "to_space": space},
         )
-    vector = vectors.read(embedding)
+    vector = vectors.read(embedding) if is_scaled else vectors.read_unscaled(embedding)
     if vector.size != dim:
         raise InvalidInput(
             f"has {vector.size} components; {space} has {dim}",
@@ -70,7 +72,7 @@ def read_vector(embedding: embedding_pb2.Embedding, space: str, dim: int) -> NDA
             field="packed" if embedding.packed else "values",
             metadata={"expected": str(dim), "size": str(vector.size)},
         )
-    return unit(vector)
+    return unit(vector) if is_scaled else vector
 
 
 def _weight(part: fusion_pb2.FusionPart, place: int) -> float:

@@ -13,6 +13,7 @@ from sensorium import vectors
 from sensorium.errors import FailedPrecondition, InvalidInput, Reason, SensoriumError
 from sensorium.status import to_status
 from sensorium.v1 import embedding_pb2, fusion_pb2, fusion_pb2_grpc
+from services.fusion.predictions import prediction
 from services.fusion.preprocess import Parts, alone
 from services.fusion.read import read_item, read_vector
 from shared.hosting import results
@@ -53,17 +54,16 @@ class FusionServicer(fusion_pb2_grpc.FusionServiceServicer):
         )
 
     async def Predict(self, request: fusion_pb2.PredictRequest, context: _Context) -> fusion_pb2.PredictResponse:
-        """Returns class probabilities an item: the softmax of the predictor's logits."""
+        """Returns class probabilities an item: the softmax of the predictor's logits, or the sigmoid of each."""
         started = time.perf_counter_ns()
         results.check_count(len(request.items), self._max_items, "items")
         if request.top_k < 0:
             raise InvalidInput(f"is {request.top_k}; give 1 or more, or 0 for all", field="top_k")
-        predictor = self._repository.get(request.model, "predict")
+        predictor = self._predictor(request)
         joint = await self._joined(_read_items(request.items, predictor), predictor.package.manifest.space)
         logits, encoded = await _compute(predictor, _each(joint, alone))
-        labels = predictor.package.manifest.labels
         return fusion_pb2.PredictResponse(
-            results=[_prediction(each, labels, request.top_k) for each in logits],
+            results=[prediction(each, predictor.package.manifest, request.top_k) for each in logits],
             receipt=results.receipt(predictor.package, encoded, started),
         )
 
@@ -84,6 +84,12 @@ class FusionServicer(fusion_pb2_grpc.FusionServiceServicer):
         receipt.total_ns = time.perf_counter_ns() - started
         in_order = [answers[at] for at in range(len(request.embeddings))]
         return fusion_pb2.ProjectResponse(results=_results(in_order, request.to_space), receipt=receipt)
+
+    def _predictor(self, request: fusion_pb2.PredictRequest) -> Encoder[Parts]:
+        """Returns the model that is named, or that of the only space that the embeddings name, or the default one."""
+        spaces = {part.embedding.space for item in request.items for part in item.parts}
+        fitting = self._find("predict", spaces.pop()) if len(spaces) == 1 and not request.model else None
+        return fitting or self._repository.get(request.model, "predict")
 
     async def _joined(self, items: Sequence[Parts | SensoriumError], space: str) -> Sequence[_Vector | SensoriumError]:
         """Returns each item's vector: its only part, or its parts fused by the model of their space."""
@@ -145,7 +151,8 @@ async def _compute(
 
 def _read_items(items: Iterable[fusion_pb2.FusionItem], encoder: Encoder[Parts]) -> Sequence[Parts | SensoriumError]:
     manifest = encoder.package.manifest
-    read = _each(items, lambda item: read_item(item, manifest.space, manifest.dim))
+    is_scaled = bool(manifest.preprocess.get("scales", True))
+    read = _each(items, lambda item: read_item(item, manifest.space, manifest.dim, is_scaled=is_scaled))
     return _rooted(read, [f"items[{at}]" for at in range(len(read))])
 
 
@@ -175,19 +182,6 @@ def _results(rows: Iterable[_Vector | SensoriumError], space: str) -> list[embed
         else embedding_pb2.ItemResult(embedding=vectors.write(results.unit(row), space))
         for row in rows
     ]
-
-
-def _prediction(logits: _Vector | SensoriumError, labels: Sequence[str], top_k: int) -> fusion_pb2.PredictResult:
-    if isinstance(logits, SensoriumError):
-        return fusion_pb2.PredictResult(error=to_status(logits))
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = powers / powers.sum()
-    best = np.argsort(-probabilities, kind="stable")[: top_k or None]
-    classes = [
-        fusion_pb2.ClassProbability(label=labels[at], index=int(at), probability=float(probabilities[at]))
-        for at in best
-    ]
-    return fusion_pb2.PredictResult(prediction=fusion_pb2.Prediction(classes=classes))
 
 
 def _no_bridge(source: str, target: str) -> FailedPrecondition:

@@ -17,6 +17,9 @@ from shared.serving.server import Running, run
 
 _SERVICE = text_pb2.DESCRIPTOR.services_by_name["TextEncoderService"].full_name
 
+# What fills every array but the ids beyond a text's own length.
+_ZEROS = ("attention_mask", "token_type_ids", "position_ids", "pooling_mask")
+
 # A short text is tokenized in 0.1 ms: a thread job for each would cost more than the work.
 _TEXTS_PER_JOB = 32
 
@@ -42,7 +45,7 @@ def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Text
     """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     preprocessor = TextPreprocessor(package, config.max_text_bytes)
     numbers = preprocessor.numbers
-    pads = {} if numbers.fixed_length else {"input_ids": numbers.pad_id, "attention_mask": 0, "token_type_ids": 0}
+    pads = {} if numbers.fixed_length else {**dict.fromkeys(_ZEROS, 0), "input_ids": numbers.pad_id}
     return shared.encoder(
         Model(package, pads, numbers.pad_multiple, numbers.max_tokens), preprocessor, Text("canary"), _TEXTS_PER_JOB
     )

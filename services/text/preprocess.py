@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 from sensorium.errors import InvalidInput, NotFound, Reason
 from shared.inference.features import Features, Prepared
@@ -23,6 +23,8 @@ class TextNumbers:
     pad_multiple: batches are padded to a multiple of this.
     fixed_length: every input is padded to this many tokens, without a mask (SigLIP); 0 where inputs keep their length.
     accepts_empty: whether the empty text, special tokens alone, is a valid input.
+    masks_prompt: whether the prompt's tokens are seen by the model but left out when its states are pooled.
+    first_position: what `position_ids` count from.
     """
 
     tokenizer: str
@@ -32,11 +34,17 @@ class TextNumbers:
     fixed_length: int
     accepts_empty: bool
     lowercase: bool
+    masks_prompt: bool = False
+    first_position: int = 0
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> TextNumbers:
         """Reads the numbers; raises KeyError or TypeError where one is missing or of the wrong kind."""
-        return cls(**{name: preprocess[name] for name in cls.__dataclass_fields__})
+        needed = [name for name in cls.__dataclass_fields__ if name in preprocess or name not in _OPTIONAL]
+        return cls(**{name: preprocess[name] for name in needed})
+
+
+_OPTIONAL = ("masks_prompt", "first_position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +81,8 @@ class TextPreprocessor:
         self._max_text_bytes = max_text_bytes
         self.numbers = read_numbers(manifest, TextNumbers.of)
         # Two of them: truncation is a state of a tokenizer, and threads share it.
-        self._whole = _load(package, label, self.numbers.tokenizer)
-        self._cut = _load(package, label, self.numbers.tokenizer)
+        self._whole = _load(package, label, self.numbers)
+        self._cut = _load(package, label, self.numbers)
         self._cut.enable_truncation(self.numbers.max_tokens)  # the closing special tokens stay
 
     def tokenize(self, text: Text) -> Tokenized:
@@ -92,7 +100,6 @@ class TextPreprocessor:
                 metadata={"limit": str(self._max_text_bytes)},
             )
         whole = text.prompt + text.text
-        whole = whole.lower() if self.numbers.lowercase else whole
         encoding = self._whole.encode(whole)
         count, limit = len(encoding.ids), self.numbers.max_tokens
         if count <= limit:
@@ -107,21 +114,38 @@ class TextPreprocessor:
         return Tokenized(encoding.ids, encoding.tokens, count)
 
     def __call__(self, text: Text) -> Prepared:
-        """Returns one row: `input_ids`, `attention_mask` and `token_type_ids`, each (tokens,) int64."""
+        """Returns one row: `input_ids` and what goes with them, each (tokens,) int64."""
         tokenized = self.tokenize(text)
         ids = np.asarray(tokenized.ids, np.int64)
         count = ids.size
         if self.numbers.fixed_length:
             ids = np.pad(ids, (0, self.numbers.fixed_length - count), constant_values=self.numbers.pad_id)
-        arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        arrays = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": np.zeros_like(ids),
+            "position_ids": np.arange(self.numbers.first_position, self.numbers.first_position + ids.size),
+        }
+        if self.numbers.masks_prompt:
+            arrays["pooling_mask"] = (np.arange(ids.size) >= self._prompt_length(text.prompt)).astype(np.int64)
         return Prepared([Features(arrays, ids.size, ids.size)], count)
 
+    def _prompt_length(self, prompt: str) -> int:
+        """Returns how many tokens a prompt has at the start of a text (sentence-transformers `include_prompt`)."""
+        if not prompt:
+            return 0
+        encoding = self._whole.encode(prompt)
+        return len(encoding.ids) - encoding.special_tokens_mask[-1]
 
-def _load(package: Package, label: str, name: str) -> Tokenizer:
+
+def _load(package: Package, label: str, numbers: TextNumbers) -> Tokenizer:
     try:
-        tokenizer: Tokenizer = Tokenizer.from_file(str(package.path(name)))
+        tokenizer: Tokenizer = Tokenizer.from_file(str(package.path(numbers.tokenizer)))
     except Exception as fault:  # noqa: BLE001  # the tokenizers library raises bare Exception
-        raise package_error(label, name, f"is no tokenizer: {fault}") from None
+        raise package_error(label, numbers.tokenizer, f"is no tokenizer: {fault}") from None
+    if numbers.lowercase:
+        after = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *after])
     # Published files carry both, often with other numbers than the model's.
     tokenizer.no_padding()
     tokenizer.no_truncation()

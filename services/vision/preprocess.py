@@ -19,7 +19,7 @@ class ImageNumbers:
 
     size: (height, width) of the model's input; `shortest_edge` is the short side before the centre crop to `size`,
         or 0 where the picture is stretched to `size`.
-    mean, std: per channel, of pixels scaled to 0..1.
+    mean, std: per channel, of pixels that were multiplied by `rescale`.
     """
 
     size: tuple[int, int]
@@ -28,6 +28,7 @@ class ImageNumbers:
     mode: Mode
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    rescale: float = 1 / 255
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> ImageNumbers:
@@ -43,6 +44,7 @@ class ImageNumbers:
             mode=preprocess["mode"],
             mean=tuple(preprocess["mean"]),
             std=tuple(preprocess["std"]),
+            rescale=float(preprocess.get("rescale", 1 / 255)),
         )
 
 
@@ -66,7 +68,7 @@ def resize_and_crop(rgb: NDArray[np.uint8], numbers: ImageNumbers) -> NDArray[np
 
 def normalize(rgb: NDArray[np.uint8], numbers: ImageNumbers) -> NDArray[np.float32]:
     """Returns (3, h, w) float32: (u - 255 mean) / (255 std), the fused form that transformers computes."""
-    scale = np.float32(255)
+    scale = np.float32(1 / numbers.rescale)
     mean = np.asarray(numbers.mean, np.float32) * scale
     std = np.asarray(numbers.std, np.float32) * scale
     normal = (rgb.astype(np.float32) - mean) / std  # (h, w, 3)

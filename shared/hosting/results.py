@@ -67,10 +67,22 @@ def check_count(count: int, limit: int, field: str) -> None:
         )
 
 
-def finished(vector: NDArray[np.float32], wanted: Wanted) -> NDArray[np.float32]:
-    """Returns the first `dimensions` components, of length 1 where that is wanted."""
+def embedded(vector: NDArray[np.float32], wanted: Wanted, space: str) -> embedding_pb2.Embedding:
+    """Returns the first `dimensions` components, of length 1 where that is wanted, packed."""
     vector = vector[: wanted.dimensions]
-    return unit(vector) if wanted.normalize else vector
+    if not wanted.normalize:
+        return vectors.write(vector, space, wanted.encoding)
+    message = vectors.write(unit(vector), space, wanted.encoding)
+    message.norm = np.sqrt(np.square(vector, dtype=np.float64).sum())
+    return message
+
+
+def whole_clip(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the vector (dim,) of a clip's windows (n, dim): the mean of their directions, as long as they are."""
+    if len(rows) == 1:
+        return np.asarray(rows[0])
+    lengths = np.sqrt(np.square(rows, dtype=np.float64).sum(-1))
+    return np.asarray(unit(unit(rows).mean(axis=0)) * lengths.mean(), np.float32)
 
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -83,7 +95,7 @@ def item_result(vector: NDArray[np.float32] | SensoriumError, wanted: Wanted, sp
     """Returns the result of one item: its vector finished and packed, or its error."""
     if isinstance(vector, SensoriumError):
         return embedding_pb2.ItemResult(error=to_status(vector))
-    return embedding_pb2.ItemResult(embedding=vectors.write(finished(vector, wanted), space, wanted.encoding))
+    return embedding_pb2.ItemResult(embedding=embedded(vector, wanted, space))
 
 
 def receipt(package: Package, answers: Sequence[Encoded | SensoriumError], started_ns: int) -> embedding_pb2.Receipt:

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import onnx
 
-from shared.importing.hub_folder import import_error
+from shared.importing.hub_folder import MAX_GRAPH_BYTES, HubFolder, import_error
 
 Shape = tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """A graph's inputs and outputs with their shapes (symbolic sizes by name), and the files of its weights."""
+class Graph:
+    """A graph of an export.
 
+    inputs, outputs: shapes by name, symbolic sizes by theirs. files: its own and those of its weights, relative to the
+    export.
+    """
+
+    name: str
+    model: onnx.ModelProto
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
-    external_files: Sequence[str]
+    files: Sequence[str]
+
+    def width(self, output: str) -> int:
+        """Returns the last size of an output; 0 where it is symbolic."""
+        size = self.outputs[output][-1] if self.outputs[output] else 0
+        return size if isinstance(size, int) else 0
 
 
-def read_graph(root: Path, name: str) -> GraphFacts:
-    """Returns what the graph in `root / name` says of itself; external files are named relative to `root`.
+def read_graph(folder: HubFolder, name: str) -> Graph:
+    """Returns the graph in a file of an export.
 
     Raises:
-        FailedPrecondition: it is no ONNX, or its weights lie outside of the folder.
+        FailedPrecondition: it is no ONNX, too large, or its weights lie outside of the folder.
     """
+    path = folder.path(name, MAX_GRAPH_BYTES)
     try:
-        model = onnx.load(str(root / name), load_external_data=False)
+        model = onnx.load(str(path), load_external_data=False)
     except Exception as fault:  # noqa: BLE001  # protobuf's errors are of several kinds
         raise import_error(name, f"is no ONNX graph: {str(fault)[:100]}") from None
     weights = {tensor.name for tensor in model.graph.initializer}
-    return GraphFacts(
+    return Graph(
+        name,
+        model,
         {each.name: _shape(each) for each in model.graph.input if each.name not in weights},
         {each.name: _shape(each) for each in model.graph.output},
-        _external_files(model, root, name),
+        [name, *_external_files(model.graph, folder, name)],
     )
 
 
@@ -45,17 +59,27 @@ def _shape(value: onnx.ValueInfoProto) -> Shape:
     return tuple(size.dim_value if size.HasField("dim_value") else size.dim_param for size in sizes)
 
 
-def _external_files(model: onnx.ModelProto, root: Path, name: str) -> list[str]:
-    found = set()
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                found.add(entry.value)
-    folder = PurePosixPath(name).parent
-    for location in sorted(found):
+def _external_files(graph: onnx.GraphProto, root: HubFolder, name: str) -> list[str]:
+    locations = {entry.value for tensor in _tensors(graph) for entry in tensor.external_data if entry.key == "location"}
+    folder, found = PurePosixPath(name).parent, []
+    for location in sorted(locations):
         path = PurePosixPath(location)
         if path.is_absolute() or ".." in path.parts:
             raise import_error(name, f"keeps weights in {location!r}, outside of its folder; export it again")
-        if not (root / folder / path).is_file():
+        if not root.has(str(folder / path)):
             raise import_error(str(folder / path), f"is missing; {name} keeps weights in it")
-    return [str(folder / location) for location in sorted(found)]
+        root.path(str(folder / path))
+        found.append(str(folder / path))
+    return found
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yields every tensor of a graph: its weights, and those in its nodes and in the graphs within them."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(inner)

@@ -12,6 +12,9 @@ from typing import Any
 from sensorium.errors import FailedPrecondition, Reason
 
 MAX_JSON_BYTES = 64 * 1024 * 1024  # the largest tokenizer.json that is known has 33 MB
+MAX_GRAPH_BYTES = 2**31 - 1  # protobuf's own limit; larger models keep their weights beside the graph
+MAX_FILE_BYTES = 32 * 2**30  # of weights; a typing error or an attack above, for encoders
+_MAX_CARD_BYTES = 100_000
 
 # What follows a graph's name in the file's, by the variant that users ask for (Optimum and transformers.js).
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -49,13 +52,10 @@ class HubFolder:
 
     def any_json(self, name: str) -> Any:
         """Returns what a JSON file holds (Any: JSON); an empty object where there is none."""
-        path = self.root / name
-        if not path.is_file():
+        if not self.has(name):
             return {}
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise import_error(name, f"has {path.stat().st_size:,} bytes; at most {MAX_JSON_BYTES:,} are read")
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(self.path(name, MAX_JSON_BYTES).read_text(encoding="utf-8"))
         except ValueError as fault:
             raise import_error(name, f"is no JSON: {fault}") from None
 
@@ -63,31 +63,51 @@ class HubFolder:
         """Returns whether there is such a file."""
         return (self.root / name).is_file()
 
-    def graph(self, names: tuple[str, ...], variant: str) -> str:
-        """Returns the file of the first graph of these names that is there in a variant.
+    def path(self, name: str, most: int = MAX_FILE_BYTES) -> Path:
+        """Returns where a file of the folder is; links may lead within the folder, or into the Hub's cache of it.
 
         Raises:
-            FailedPrecondition: there is none; the message names those that are there.
+            FailedPrecondition: it leads elsewhere, or has more than `most` bytes.
         """
+        path = (self.root / name).resolve()
+        homes = [self.root.resolve()]
+        if self.root.resolve().parent.name == "snapshots":
+            homes.append(self.root.resolve().parents[1] / "blobs")
+        if not any(path.is_relative_to(home) for home in homes):
+            raise import_error(name, "leads out of the folder; put the file itself there")
+        if (size := path.stat().st_size) > most:
+            raise import_error(name, f"has {size:,} bytes; at most {most:,} are taken")
+        return path
+
+    def find_graph(self, names: tuple[str, ...], variant: str) -> str:
+        """Returns the path of the first graph that is there, in `onnx/` or beside the config; empty for none."""
         for name in names:
             for suffix in VARIANTS[variant]:
                 for folder in ("onnx/", ""):
                     if self.has(f"{folder}{name}{suffix}.onnx"):
                         return f"{folder}{name}{suffix}.onnx"
+        return ""
+
+    def no_graph(self, names: tuple[str, ...], variant: str) -> FailedPrecondition:
+        """Returns the error for a graph that is missing; the message names those that are there."""
         there = sorted(str(file.relative_to(self.root)) for file in self.root.rglob("*.onnx"))
         wanted = " or ".join(f"{name}{VARIANTS[variant][0]}.onnx" for name in names)
-        raise import_error(
+        return import_error(
             f"onnx/{names[0]}.onnx",
             f"is missing; wanted {wanted} in the variant {variant}, there is {', '.join(there) or 'no graph at all'}",
         )
 
     def licence(self) -> str:
         """Returns the licence that the model card's head states; empty where it states none."""
-        card = self.root / "README.md"
-        if not card.is_file():
+        return self.card("license")
+
+    def card(self, field: str) -> str:
+        """Returns a field of the model card's head; empty where there is none."""
+        if not self.has("README.md"):
             return ""
-        head = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace")[:100_000], re.DOTALL)
-        found = re.search(r"^license:\s*(\S+)", head[1], re.MULTILINE) if head else None
+        with (self.root / "README.md").open(encoding="utf-8", errors="replace") as card:
+            head = re.match(r"---\n(.*?)\n---", card.read(_MAX_CARD_BYTES), re.DOTALL)
+        found = re.search(rf"^{field}:\s*(\S+)", head[1], re.MULTILINE) if head else None
         return found[1] if found else ""
 
 
@@ -111,7 +131,7 @@ def fetch_hub_folder(source: str, variant: str) -> Path:
             snapshot_download(
                 name,
                 revision=revision or None,
-                allow_patterns=["*.json", "README.md", "spiece.model", *graphs],
+                allow_patterns=["*.json", "README.md", "spiece.model", "*_Dense/model.safetensors", *graphs],
                 ignore_patterns=[f"*{suffix}.onnx*" for suffix in others] if variant == "fp32" else None,
             )
         )

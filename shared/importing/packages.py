@@ -12,7 +12,7 @@ from typing import Any
 
 from sensorium.errors import FailedPrecondition, Reason
 from shared.importing.hub_folder import HubFolder
-from shared.importing.plan import Calibration, EncoderPlan, ExportPlan
+from shared.importing.plan import Calibration, ExportPlan, PackagePlan
 from shared.inference.package import Package, open_package
 
 _CHUNK_BYTES = 1 << 20
@@ -29,7 +29,7 @@ def write_packages(
     Raises:
         FailedPrecondition: a package is there already, or fails its first run.
     """
-    names = [f"{name}-{each.suffix}" if each.suffix else name for each in plan.encoders]
+    names = [f"{name}-{each.suffix}" if each.suffix else name for each in plan.packages]
     for each in names:
         if (models / each / version).exists() and not replaces:
             raise FailedPrecondition(
@@ -39,34 +39,37 @@ def write_packages(
             )
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adding-", dir=models) as fresh:
-        for each, encoder in zip(names, plan.encoders, strict=True):
+        for each, package in zip(names, plan.packages, strict=True):
             target = Path(fresh) / each / version
-            _write(folder, plan, encoder, target, f"{name}@{version}")
+            _write(folder, plan, package, target, f"{name}@{version}")
             probe(open_package(target))
         return [_moved(Path(fresh), models, each, version) for each in names]
 
 
-def _write(folder: HubFolder, plan: ExportPlan, encoder: EncoderPlan, target: Path, space: str) -> None:
-    hashes = {name: _copied(folder.root / name, target / name) for name in encoder.files}
+def _write(folder: HubFolder, plan: ExportPlan, package: PackagePlan, target: Path, space: str) -> None:
+    graph = package.graph
+    copied = {name: _copied(folder.path(name), target / name) for name in (*graph.files, *package.files)}
+    made = {name: _made(data, target / name) for name, data in (*graph.made.items(), *package.made.items())}
     manifest: dict[str, Any] = {  # Any: JSON
         "schema": 1,
         "name": target.parent.name,
         "version": target.name,
-        "task": "encode",
-        "modality": encoder.modality,
+        "task": "encode" if package.modality else "predict",
+        **({"modality": package.modality} if package.modality else {}),
         "space": space,
-        "dim": encoder.dim,
-        "graph": encoder.graph,
-        "output": encoder.output,
-        "pooling": encoder.pooling,
-        "preprocess": dict(encoder.preprocess),
-        **_calibration(encoder.calibration),
-        **({"prompts": dict(encoder.prompts)} if encoder.prompts else {}),
-        **({"templates": list(encoder.templates)} if encoder.templates else {}),
-        "limits": {"max_batch_items": _MAX_BATCH_ITEMS, "max_batch_cost": encoder.max_batch_cost},
+        "dim": graph.dim,
+        "graph": graph.file,
+        "output": graph.output,
+        "pooling": package.pooling,
+        **({"head": package.head} if package.head else {}),
+        "preprocess": dict(package.preprocess),
+        **_calibration(package.calibration),
+        **({"prompts": dict(package.prompts)} if package.prompts else {}),
+        **({"labels": list(package.labels)} if package.labels else {}),
+        "limits": {"max_batch_items": _MAX_BATCH_ITEMS, "max_batch_cost": package.max_batch_cost},
         "licence": plan.licence,
         "source": plan.source,
-        "files": hashes,
+        "files": {**copied, **made},
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (target / "manifest.json").write_text(text, encoding="utf-8")
@@ -89,6 +92,13 @@ def _copied(source: Path, target: Path) -> str:
             written.write(chunk)
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _made(data: bytes, target: Path) -> str:
+    """Writes a file and returns its sha256."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _moved(fresh: Path, models: Path, name: str, version: str) -> Package:

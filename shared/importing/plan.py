@@ -6,10 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+RESIZES = ("torchvision", "pil")
+LONG_CLIPS = ("windows", "centre", "start")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a user says where an export's files do not.
+
+    variant: which of its graphs.
+    source: where it is from, such as `hf://owner/name`; some checkpoints are known by name.
+    logit_scale, logit_bias: None takes what is known. text_logit_scale: of texts asked about the other modality, where
+        that differs (CLAP).
+    pooling: of hidden states, for an encoder whose files do not say; empty takes what is known.
+    prompts: named texts that go before texts, beside those of the files.
+    resize: whose pixels to reproduce: torchvision's or pil's.
+    long_clip: what becomes of a clip longer than the model's window; empty takes the reference's way.
+    """
+
+    variant: str = "fp32"
+    source: str = ""
+    logit_scale: float | None = None
+    text_logit_scale: float | None = None
+    logit_bias: float | None = None
+    pooling: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    resize: str = "torchvision"
+    long_clip: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How cosines become probabilities, as far as it is known; `activation` is the family's."""
+    """How cosines, or a head's logits, become probabilities, as far as it is known."""
 
     activation: str
     logit_scale: float | None = None
@@ -17,38 +45,56 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderPlan:
-    """One encoder of an export.
+class GraphPlan:
+    """A graph and what is wanted of it.
 
-    suffix: what its package's name ends with, where there are several: `text`, `vision`, `audio`.
-    output: of the graph; pooling: of hidden states, `none` where the graph pools.
-    dim: of the vectors; 0 where only a run of the graph tells.
+    file: its name in the package; output: of the graph.
+    files: what is copied from the export, with paths relative to it. made: what is written, by name.
+    dim: the width of the output; 0 where only a run tells.
+    inputs: names and shapes, for people.
+    """
+
+    file: str
+    output: str
+    files: Sequence[str] = ()
+    made: Mapping[str, bytes] = field(default_factory=dict)
+    dim: int = 0
+    inputs: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PackagePlan:
+    """One package of an export.
+
+    suffix: what its name ends with, where there are several: `text`, `vision`, `audio`, `classes`.
+    modality: of an encoder; empty for the head of a classifier, whose task is `predict`.
+    pooling: of hidden states, `none` where the graph pools. head: the file of a graph that follows on pooling.
     preprocess: the numbers of the manifest (Any: JSON).
-    files: what is copied, with paths relative to the export.
+    files, made: beside the graph's.
     max_batch_cost: of a batch, in the modality's unit.
     remarks: what a user should know, in sentences.
     """
 
     suffix: str
     modality: str
-    graph: str
-    output: str
-    pooling: str
-    dim: int
+    graph: GraphPlan
     preprocess: Mapping[str, Any]
-    files: Sequence[str]
+    pooling: str = "none"
+    head: str = ""
+    files: Sequence[str] = ()
+    made: Mapping[str, bytes] = field(default_factory=dict)
     calibration: Calibration | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
-    templates: Sequence[str] = ()
+    labels: Sequence[str] = ()
     max_batch_cost: int = 16_384
     remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
-    """All encoders of an export; they share one embedding space."""
+    """All packages of an export; they share one embedding space."""
 
     family: str
-    encoders: Sequence[EncoderPlan]
+    packages: Sequence[PackagePlan]
     licence: str
     source: str

@@ -51,6 +51,7 @@ class Manifest:
     graph: str
     output: str
     pooling: str
+    head: str
     preprocess: Mapping[str, Any]  # Any: JSON; each modality reads its own numbers
     calibration: CalibrationNumbers | None
     prompts: Mapping[str, str]
@@ -100,6 +101,7 @@ def read_manifest(text: str, package: str) -> Manifest:
         graph=reader.text("graph"),
         output=reader.text("output"),
         pooling=_pooling(reader),
+        head=reader.text("head", ""),
         preprocess=reader.typed("preprocess", dict, {}),
         calibration=_calibration(reader),
         prompts=reader.typed("prompts", dict, {}),

@@ -14,9 +14,12 @@ from shared.inference.package import Package
 from shared.inference.pooling import NONE, pool
 from shared.inference.session import Session
 
+# Of a package's second graph, which takes the pooled vectors (b, width) and gives the embeddings (b, dim).
+HEAD_INPUT, HEAD_OUTPUT = "pooled", "embedding"
+
 
 class Model:
-    """A package's graph with what goes around it: collating, padding, pooling.
+    """A package's graph with what goes around it: collating, padding, pooling, and what follows on it.
 
     pad_values: for a model that pads, what fills each array beyond an item's own length; empty for one whose rows
         must have one shape.
@@ -36,7 +39,11 @@ class Model:
         self.pads = bool(pad_values)
         self._pad_values = dict(pad_values or {})
         self._pad_multiple, self._max_length = pad_multiple, max_length
-        self._session = Session(package)
+        manifest = package.manifest
+        self._session = Session(package, manifest.graph, manifest.output)
+        self._head = Session(package, manifest.head, HEAD_OUTPUT) if manifest.head else None
+        self._is_pooled = manifest.pooling != NONE
+        self._taken = self._session.input_names | ({"attention_mask", "pooling_mask"} if self._is_pooled else set())
 
     def padded_length(self, length: int) -> int:
         """Returns the length that rows of `length` have in a batch of their own."""
@@ -46,7 +53,8 @@ class Model:
     def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
         """Returns (n, dim) float32 for n rows, in their order; not normalised."""
         batch = self._collated(rows)
-        return self._pooled(self._session.run(batch), batch)
+        pooled = self._pooled(self._session.run(batch), batch)
+        return pooled if self._head is None else self._head.run({HEAD_INPUT: pooled})
 
     def warm_up(self, row: Features) -> None:
         """Runs one row through the whole model.
@@ -71,10 +79,11 @@ class Model:
             raise package_error(label, manifest.graph, "returns NaN or infinity in a warm-up inference")
 
     def _collated(self, rows: Sequence[Features]) -> Mapping[str, NDArray[Any]]:
+        names = [name for name in rows[0].arrays if name in self._taken]
         if not self.pads:
-            return {name: np.stack([row.arrays[name] for row in rows]) for name in rows[0].arrays}
+            return {name: np.stack([row.arrays[name] for row in rows]) for name in names}
         length = self.padded_length(max(row.length for row in rows))
-        return {name: self._padded([row.arrays[name] for row in rows], length, name) for name in rows[0].arrays}
+        return {name: self._padded([row.arrays[name] for row in rows], length, name) for name in names}
 
     def _padded(self, arrays: Sequence[NDArray[Any]], length: int, name: str) -> NDArray[Any]:
         first = arrays[0]
@@ -85,10 +94,9 @@ class Model:
 
     def _pooled(self, output: NDArray[np.float32], batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Returns (b, dim): the output itself, or its hidden states (b, s, dim) pooled (sentence-transformers)."""
-        pooling = self.package.manifest.pooling
-        if pooling == NONE:
+        if not self._is_pooled:
             return output
-        given = batch.get("attention_mask")
-        if given is None:  # sounds and pictures have no padding
-            return pool(output, np.ones(output.shape[:2], np.float32), pooling)
-        return pool(output, given.astype(np.float32), pooling)
+        mask = batch.get("pooling_mask", batch.get("attention_mask")) if self.pads else None
+        if mask is None:  # nothing is padded: of sounds and pictures, whose states have a length of their own
+            mask = np.ones(output.shape[:2], np.float32)
+        return pool(output, mask.astype(np.float32, copy=False), self.package.manifest.pooling)

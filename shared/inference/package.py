@@ -46,8 +46,9 @@ def open_package(folder: Path) -> Package:
     _check_identity(folder, manifest, label)
     for name, expected in manifest.files.items():
         _check_file(folder, name, expected, label)
-    if manifest.graph not in manifest.files:
-        raise package_error(label, manifest.graph, "is the graph, but `files` has no hash for it")
+    for graph in filter(None, (manifest.graph, manifest.head)):
+        if graph not in manifest.files:
+            raise package_error(label, graph, "is a graph, but `files` has no hash for it")
     return Package(folder, manifest, _fingerprint(manifest))
 
 
@@ -110,6 +111,7 @@ def _fingerprint(manifest: Manifest) -> str:
         "pooling": manifest.pooling,
         "output": manifest.output,
         "prompts": manifest.prompts,
+        **({"head": manifest.head} if manifest.head else {}),
         "code": PREPROCESSING_VERSION,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

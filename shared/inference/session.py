@@ -1,4 +1,4 @@
-"""Runs a package's graph with onnxruntime."""
+"""Runs a graph of a package with onnxruntime."""
 
 from __future__ import annotations
 
@@ -20,33 +20,38 @@ class Session:
     while they wait would take the CPU from the others.
     """
 
-    def __init__(self, package: Package) -> None:
-        """Loads the graph.
+    def __init__(self, package: Package, graph: str, output: str) -> None:
+        """Loads the graph in a file of the package, of which `output` is wanted.
 
         Raises:
-            FailedPrecondition: PACKAGE_INVALID; onnxruntime cannot load the graph, or it lacks the manifest's output.
+            FailedPrecondition: PACKAGE_INVALID; onnxruntime cannot load the graph, or it lacks the output.
         """
-        self._package = package
-        manifest = package.manifest
+        self._package, self._graph, self._output = package, graph, output
         try:
             self._session = onnxruntime.InferenceSession(
-                str(package.path(manifest.graph)), _options(), providers=["CPUExecutionProvider"]
+                str(package.path(graph)), _options(), providers=["CPUExecutionProvider"]
             )
         except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
             raise self._error(f"onnxruntime cannot load it: {str(fault)[:200]}") from None
         outputs = [output.name for output in self._session.get_outputs()]
-        if manifest.output not in outputs:
-            raise self._error(f"has the outputs {', '.join(outputs)}, but field `output` says {manifest.output}")
-        self.input_names = frozenset(graph_input.name for graph_input in self._session.get_inputs())
+        if output not in outputs:
+            raise self._error(f"has the outputs {', '.join(outputs)}, but {output} is wanted")
+        self._dtypes = {each.name: _DTYPES.get(each.type) for each in self._session.get_inputs()}
+        self.input_names = frozenset(self._dtypes)
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Returns the manifest's output for a batch: (b, …) float32.
+        """Returns the output for a batch: (b, …) float32.
 
-        batch: every array by its name, with the batch axis first; arrays that the graph does not take are left out.
+        batch: every array by its name, with the batch axis first; arrays that the graph does not take are left out,
+        and those that it takes in another precision are cast.
         """
-        feeds = {name: array for name, array in batch.items() if name in self.input_names}
-        output: NDArray[np.float32] = self._session.run([self._package.manifest.output], feeds)[0]
-        return output
+        feeds = {
+            name: array.astype(self._dtypes[name] or array.dtype, copy=False)
+            for name, array in batch.items()
+            if name in self._dtypes
+        }
+        output: NDArray[Any] = self._session.run([self._output], feeds)[0]
+        return output.astype(np.float32, copy=False)
 
     def check_inputs(self, names: frozenset[str]) -> None:
         """Refuses a graph that wants inputs which preprocessing does not make."""
@@ -57,7 +62,16 @@ class Session:
 
     def _error(self, problem: str) -> Exception:
         manifest = self._package.manifest
-        return package_error(f"{manifest.name}/{manifest.version}", manifest.graph, problem)
+        return package_error(f"{manifest.name}/{manifest.version}", self._graph, problem)
+
+
+# Of the inputs that exports take in more than one precision.
+_DTYPES: Mapping[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+}
 
 
 def _options() -> onnxruntime.SessionOptions:

@@ -9,6 +9,9 @@ from sensorium.errors import InvalidInput, Reason
 from sensorium.v1 import embedding_pb2
 from sensorium.v1.embedding_pb2 import Embedding
 
+# How far from 1 the length of a vector may be that was scaled and then packed into 8 bits.
+_UNIT_WITHIN = 0.02
+
 
 def write(
     vector: NDArray[np.float32],
@@ -49,6 +52,31 @@ def read(embedding: Embedding) -> NDArray[np.float32]:
         raise _invalid(field, f"has {_first_bad(vector)}; every component must be a finite number")
     if not vector.any():
         raise _invalid(field, "is all zeros; a vector needs a direction")
+    return vector
+
+
+def read_unscaled(embedding: Embedding) -> NDArray[np.float32]:
+    """Returns the (dim,) float32 vector of a message as its model gave it, before it was scaled to length 1.
+
+    Raises:
+        InvalidInput: as `read`, or the vector has length 1 and `norm` does not say which it had.
+    """
+    vector = read(embedding)
+    if embedding.norm:
+        if not (np.isfinite(embedding.norm) and embedding.norm > 0):
+            raise InvalidInput(
+                f"is {embedding.norm}; give the one that came with the vector",
+                reason=Reason.EMBEDDING_INVALID,
+                field="norm",
+            )
+        return vector * np.float32(embedding.norm)
+    if abs(float(np.linalg.norm(vector)) - 1) < _UNIT_WITHIN:
+        raise InvalidInput(
+            "is not set, and the vector has length 1; keep the norm that came with it, or encode with "
+            "options.normalize false: this model needs the vector before it was scaled",
+            reason=Reason.EMBEDDING_INVALID,
+            field="norm",
+        )
     return vector
 
 

@@ -17,6 +17,7 @@ from services.trial import probe
 from shared.importing.families import plan_of
 from shared.importing.hub_folder import open_hub_folder
 from shared.importing.packages import write_packages
+from shared.importing.plan import Wishes
 
 EXPORTS = Path(__file__).parents[2] / "conformance"
 
@@ -79,7 +80,7 @@ CASES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "unknown module": (
         "st_bert_mean",
         lambda at: (at / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "b.LSTM"}]'),
-        "has the module LSTM",
+        "has the modules Transformer, LSTM",
     ),
     "no pooling stated": (
         "st_bert_mean",
@@ -91,7 +92,7 @@ CASES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 def add(source: Path, models: Path) -> None:
     folder = open_hub_folder(source)
-    write_packages(folder, plan_of(folder, "fp32", None, None), models, "wrong", "1", replaces=False, probe=probe)
+    write_packages(folder, plan_of(folder), models, "wrong", "1", replaces=False, probe=probe)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -114,7 +115,7 @@ def test_an_archive_is_refused(tmp_path: Path) -> None:
 
 def test_a_package_that_is_there_stays_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
     folder = open_hub_folder(EXPORTS / "whisper" / "model")
-    plan = plan_of(folder, "fp32", None, None)
+    plan = plan_of(folder)
     for replaces in (False, True):
         write_packages(folder, plan, tmp_path, "ears", "1", replaces=replaces, probe=probe)
     with pytest.raises(FailedPrecondition, match="--replace"):
@@ -124,4 +125,4 @@ def test_a_package_that_is_there_stays_unless_it_is_to_be_replaced(tmp_path: Pat
 
 def test_a_variant_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(FailedPrecondition, match=r"text_model_fp16.onnx .*there is onnx/text_model.onnx"):
-        plan_of(open_hub_folder(EXPORTS / "clip" / "model"), "fp16", None, None)
+        plan_of(open_hub_folder(EXPORTS / "clip" / "model"), Wishes(variant="fp16"))

@@ -62,7 +62,7 @@ def test_the_fingerprint_changes_with_the_weights_and_with_the_numbers(package: 
         (lambda manifest: manifest["limits"].pop("max_batch_items"), "field `limits.max_batch_items`"),
         (lambda manifest: manifest["files"].update({"gone.json": "00"}), "gone.json: is missing"),
         (lambda manifest: manifest["files"].update({"../../secret": "00"}), "../../secret: leads out of the package"),
-        (lambda manifest: manifest.update(files={}), "is the graph, but `files` has no hash for it"),
+        (lambda manifest: manifest.update(files={}), "is a graph, but `files` has no hash for it"),
     ],
 )
 def test_a_manifest_that_does_not_hold_is_refused_by_field(
@@ -86,7 +86,7 @@ def test_a_changed_file_is_refused(package: Path) -> None:
 
 def test_a_graph_that_lacks_the_output_is_refused(package: Path) -> None:
     edit(package, lambda manifest: manifest.update(output="embeds"))
-    with pytest.raises(FailedPrecondition, match="has the outputs projected, but field `output` says embeds"):
+    with pytest.raises(FailedPrecondition, match="has the outputs projected, but embeds is wanted"):
         Model(open_package(package))
 
 

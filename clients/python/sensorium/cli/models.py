@@ -158,11 +158,11 @@ def _problem(folder: Path) -> str:
     from shared.inference.package import open_package
 
     try:
-        from shared.inference.session import Session
+        from shared.inference.model import Model as Loaded
     except ModuleNotFoundError as missing:
         raise MeshError(f"{missing.name} is missing; install it with: pip install -e '.[all]'") from None
     try:
-        Session(open_package(folder))
+        Loaded(open_package(folder))
     except (SensoriumError, OSError, ValueError) as fault:
         return str(fault)
     return ""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,8 @@ from sensorium.cli.output import console, print_json, table
 from sensorium.cli.processes import MeshError, code_root
 
 if TYPE_CHECKING:
-    from shared.importing.plan import EncoderPlan, ExportPlan
+    from shared.importing.plan import ExportPlan, PackagePlan
+    from shared.inference.manifest import Manifest
     from shared.inference.package import Package
 
 _HUB = "hf://"
@@ -37,11 +37,30 @@ def add(
             metavar="SOURCE", help="A folder in the layout of the Hugging Face Hub, or hf://owner/name[@rev]."
         ),
     ],
-    name: Annotated[str, typer.Option(help="What to call it; several encoders get -text, -vision, -audio after it.")],
+    name: Annotated[
+        str, typer.Option(help="What to call it; several packages get -text, -vision, -audio, -classes after it.")
+    ],
     version: Annotated[str, typer.Option(help="The version of the packages, and of their space.")] = "1",
     variant: Annotated[str, typer.Option(help="Which graph: fp32, fp16, int8, uint8, q4, q4f16 or bnb4.")] = "fp32",
-    logit_scale: Annotated[float | None, typer.Option(help="The trained scale, not its logarithm.")] = None,
-    logit_bias: Annotated[float | None, typer.Option(help="The trained bias, of SigLIP.")] = None,
+    logit_scale: Annotated[
+        float | None, typer.Option(help="The trained scale, not its logarithm.", min=1e-9, show_default=False)
+    ] = None,
+    text_logit_scale: Annotated[
+        float | None,
+        typer.Option(help="That of texts, where it is another (CLAP's logit_scale_t).", min=1e-9, show_default=False),
+    ] = None,
+    logit_bias: Annotated[float | None, typer.Option(help="The trained bias, of SigLIP.", show_default=False)] = None,
+    pooling: Annotated[
+        str, typer.Option(help="How hidden states become one vector, where no file says: mean, cls, lasttoken, max.")
+    ] = "",
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TEXT", help="A prompt by name; `=TEXT` is the default. Repeatable."),
+    ] = None,
+    resize: Annotated[str, typer.Option(help="Whose pixels pictures get: torchvision or pil.")] = "torchvision",
+    long_clip: Annotated[
+        str, typer.Option(help="Of clips over the model's window: start, centre or windows; else the reference's way.")
+    ] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace packages of this name and version.")] = False,
     models: Annotated[
         Path | None, typer.Option(envvar="SENSORIUM_MODELS", help="The folder of packages; else that of the checkout.")
@@ -55,57 +74,96 @@ def add(
         from shared.importing.families import plan_of
         from shared.importing.hub_folder import VARIANTS, fetch_hub_folder, open_hub_folder
         from shared.importing.packages import write_packages
+        from shared.importing.plan import LONG_CLIPS, RESIZES, Wishes
     except ModuleNotFoundError as missing:
         raise MeshError(f"{missing.name} is missing; install it with: pip install -e '.[models]'") from None
-    if variant not in VARIANTS:
-        raise UsageFault(f"--variant: {variant!r} is none of {', '.join(VARIANTS)}")
-    if not name or not all(each.isalnum() or each in "-_." for each in name) or name.startswith("."):
-        raise UsageFault(f"--name: {name!r} must be of letters, digits, '-', '_' and '.'")
+    _check("--variant", variant, VARIANTS)
+    _check("--resize", resize, RESIZES)
+    _check("--long-clip", long_clip, ("", *LONG_CLIPS))
+    for option, value in (("--name", name), ("--version", version)):
+        if not value or not all(each.isalnum() or each in "-_." for each in value) or value.startswith("."):
+            raise UsageFault(f"{option}: {value!r} must be of letters, digits, '-', '_' and '.'")
+    wishes = Wishes(
+        variant,
+        source if source.startswith(_HUB) else "",
+        logit_scale,
+        text_logit_scale,
+        logit_bias,
+        pooling,
+        _prompts(prompt or ()),
+        resize,
+        long_clip,
+    )
     is_remote = source.startswith(_HUB)
-    root_of = fetch_hub_folder(source.removeprefix(_HUB), variant) if is_remote else Path(source)
-    folder = open_hub_folder(root_of)
-    plan = plan_of(folder, variant, logit_scale, logit_bias)
-    if is_remote and not plan.source:
-        plan = dataclasses.replace(plan, source=source)
-    packages = write_packages(folder, plan, root, name, version, replaces=replace, probe=probe)
+    folder = open_hub_folder(fetch_hub_folder(source.removeprefix(_HUB), variant) if is_remote else Path(source))
+    plan = plan_of(folder, wishes)
+    with console().status(f"Writing and trying {len(plan.packages)} package(s) of {source} …"):
+        packages = write_packages(folder, plan, root, name, version, replaces=replace, probe=probe)
     if as_json:
-        print_json([_facts(plan, encoder, package) for encoder, package in zip(plan.encoders, packages, strict=True)])
+        print_json([_facts(plan, each, package) for each, package in zip(plan.packages, packages, strict=True)])
     else:
         _show(plan, packages)
 
 
+def _check(option: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise UsageFault(f"{option}: {value!r} is none of {', '.join(filter(None, choices))}")
+
+
+def _prompts(given: Sequence[str]) -> dict[str, str]:
+    """Returns prompts by name, of NAME=TEXT each."""
+    pairs = [each.partition("=") for each in given]
+    for whole, (_, equals, _) in zip(given, pairs, strict=True):
+        if not equals:
+            raise UsageFault(f"--prompt: {whole!r} must be NAME=TEXT")
+    return {name: text for name, _, text in pairs}
+
+
 def _show(plan: ExportPlan, packages: Sequence[Package]) -> None:
-    for encoder, package in zip(plan.encoders, packages, strict=True):
+    for each, package in zip(plan.packages, packages, strict=True):
         rows = table("", "", title=package.manifest.id)
-        for what, value in _facts(plan, encoder, package).items():
+        for what, value in _facts(plan, each, package).items():
             if value not in ("", [], {}, None) and what != "package":
                 rows.add_row(what, Text(_said(value)))
         console().print(rows)
 
 
-def _facts(plan: ExportPlan, encoder: EncoderPlan, package: Package) -> dict[str, Any]:
-    """Returns what was understood of one encoder. Any: JSON."""
+def _facts(plan: ExportPlan, package_plan: PackagePlan, package: Package) -> dict[str, Any]:
+    """Returns what was understood of one package. Any: JSON."""
     manifest = package.manifest
-    known = manifest.calibration
+    limits = manifest.limits
     return {
         "package": manifest.id,
         "family": plan.family,
-        "takes": manifest.modality,
+        "task": manifest.task,
+        "takes": manifest.modality or f"vectors of {manifest.space}",
         "space": manifest.space,
         "dim": manifest.dim,
-        "graph": f"{manifest.graph} → {manifest.output}",
+        "graph": manifest.graph,
+        "inputs": {name: list(shape) for name, shape in package_plan.graph.inputs.items()},
+        "output": manifest.output,
         "pooling": manifest.pooling,
+        "after pooling": manifest.head,
         "preprocessing": dict(manifest.preprocess),
         "prompts": dict(manifest.prompts),
-        "calibration": f"{known.activation}({known.logit_scale:g} cos + {known.logit_bias or 0:g})"
-        if known
-        else "none",
+        "labels": list(manifest.labels),
+        "calibration": _calibration(manifest),
+        "limits": {"max_batch_items": limits.max_batch_items, "max_batch_cost": limits.max_batch_cost},
         "licence": manifest.licence or "not stated",
         "source": manifest.source,
         "fingerprint": package.fingerprint,
         "folder": os.path.relpath(package.folder),
-        "remarks": list(encoder.remarks),
+        "remarks": list(package_plan.remarks),
     }
+
+
+def _calibration(manifest: Manifest) -> str:
+    known = manifest.calibration
+    if known is None:
+        return "none"
+    if manifest.task == "predict":
+        return f"{known.activation} of the logits"
+    return f"{known.activation}({known.logit_scale:g} cos + {known.logit_bias or 0:g})"
 
 
 def _said(value: object) -> str:

@@ -1,0 +1,72 @@
+"""Which family an export is of, and what that says beyond its files: one function a family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from shared.importing.families.classifiers import classifier, is_classifier
+from shared.importing.families.encoders import Export
+from shared.importing.families.pairs import chinese_clip, clap, clip, siglip
+from shared.importing.families.pictures import vision_transformer
+from shared.importing.families.sentences import plain_encoder, sentence_encoder
+from shared.importing.families.sounds import spectrogram_transformer, waveform_model, whisper
+from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.plan import ExportPlan, PackagePlan, Wishes
+
+_Family = Callable[[Export], list[PackagePlan]]
+
+_FAMILIES: Mapping[str, _Family] = {
+    "clip": clip,
+    "chinese_clip": chinese_clip,
+    "siglip": siglip,
+    "siglip2": siglip,
+    "clap": clap,
+    "whisper": whisper,
+    "audio-spectrogram-transformer": spectrogram_transformer,
+    **dict.fromkeys(
+        ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "sew", "data2vec-audio"), waveform_model
+    ),
+    **dict.fromkeys(("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit"), vision_transformer),
+    **dict.fromkeys(
+        ("bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "camembert", "electra", "albert", "deberta-v2",
+         "nomic_bert", "modernbert", "new", "gte"),
+        plain_encoder,
+    ),
+}  # fmt: skip
+
+
+def plan_of(folder: HubFolder, wishes: Wishes | None = None) -> ExportPlan:
+    """Returns what an export is understood to be.
+
+    Raises:
+        FailedPrecondition: it is of no known family, or lacks what its family needs.
+    """
+    wishes = wishes or Wishes()
+    config = folder.json("config.json")
+    family, read = _family(folder, config)
+    packages = read(Export(folder, config, wishes))
+    source = str(config.get("_name_or_path") or "") or wishes.source
+    return ExportPlan(family, [_checked(each) for each in packages], folder.licence(), source)
+
+
+def _family(folder: HubFolder, config: Mapping[str, object]) -> tuple[str, _Family]:
+    kind = str(config.get("model_type", ""))
+    if folder.has("modules.json"):
+        return "sentence-transformers", sentence_encoder
+    if is_classifier(config):
+        return f"{kind} classifier", classifier
+    if kind in _FAMILIES:
+        return kind, _FAMILIES[kind]
+    known = ", ".join(sorted(_FAMILIES))
+    raise import_error(
+        "config.json",
+        f"`model_type` is {kind!r}; known are {known}, classifiers by their `architectures`, and "
+        "sentence-transformers by a modules.json",
+    )
+
+
+def _checked(package: PackagePlan) -> PackagePlan:
+    """Returns the package, whose width must be known by now."""
+    if package.graph.dim < 1:
+        raise import_error(package.graph.file, f"neither it nor config.json states the width of {package.graph.output}")
+    return package

@@ -1,0 +1,117 @@
+"""What all families share: finding the graph of an encoder, and describing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from shared.importing import measure
+from shared.importing.graph import Graph, read_graph
+from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.numbers.texts import made_tokenizer
+from shared.importing.plan import Calibration, GraphPlan, PackagePlan, Wishes
+from shared.importing.surgery import only
+
+HIDDEN = "last_hidden_state"
+_TEXT_COST, _IMAGE_ITEMS, _AUDIO_ITEMS = 16_384, 16, 8  # padded tokens, pictures and clips of a batch: guesses
+
+JSON = Mapping[str, Any]  # Any: whatever the file holds
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export as the families read it. config: its `config.json`."""
+
+    folder: HubFolder
+    config: JSON
+    wishes: Wishes
+
+
+def find_graph(export: Export, names: tuple[str, ...]) -> Graph:
+    """Returns the first graph of that name, in the variant that is wished for.
+
+    Raises:
+        FailedPrecondition: there is none.
+    """
+    name = export.folder.find_graph(names, export.wishes.variant)
+    if not name:
+        raise export.folder.no_graph(names, export.wishes.variant)
+    return read_graph(export.folder, name)
+
+
+def whole(graph: Graph, output: str, dim: int) -> GraphPlan:
+    """Returns the plan of a graph that is taken as it is."""
+    return GraphPlan(graph.name, output, graph.files, {}, dim or graph.width(output), graph.inputs)
+
+
+def part(graph: Graph, output: str, dim: int, name: str) -> GraphPlan:
+    """Returns the plan of that part of a graph which makes one output; it is kept beside the graph's own place."""
+    file = str(PurePosixPath(graph.name).with_name(f"{name}.onnx"))
+    made = only(graph, [output])
+    inputs = {each.name: graph.inputs[each.name] for each in made.graph.input if each.name in graph.inputs}
+    made_file = {file: made.SerializeToString()}
+    return GraphPlan(file, output, graph.files[1:], made_file, dim or graph.width(output), inputs)
+
+
+def embedding_output(graph: Graph, outputs: Sequence[str]) -> str:
+    """Returns the first of `outputs` that a graph has.
+
+    Raises:
+        FailedPrecondition: the graph gives no embedding.
+    """
+    for name in outputs:
+        if name in graph.outputs:
+            return name
+    raise import_error(
+        graph.name,
+        f"gives {', '.join(graph.outputs)}, but none of {', '.join(outputs)}, which would be an embedding: "
+        "was it exported without projection?",
+    )
+
+
+def text_package(
+    export: Export, suffix: str, graph: GraphPlan, numbers: JSON, made: Mapping[str, bytes] | None = None, **facts: Any
+) -> PackagePlan:
+    """Returns the package of a text encoder. facts: further fields of the plan."""
+    tokenizer = made_tokenizer(export.folder)
+    return PackagePlan(
+        suffix,
+        "text",
+        graph,
+        numbers,
+        files=[] if tokenizer else [numbers["tokenizer"]],
+        made={**tokenizer, **(made or {})},
+        max_batch_cost=_TEXT_COST,
+        **facts,
+    )
+
+
+def image_package(suffix: str, graph: GraphPlan, numbers: JSON, **facts: Any) -> PackagePlan:
+    """Returns the package of an image encoder. facts: further fields of the plan."""
+    height, width = numbers["size"]
+    return PackagePlan(suffix, "image", graph, numbers, max_batch_cost=_IMAGE_ITEMS * height * width, **facts)
+
+
+def audio_package(suffix: str, graph: GraphPlan, numbers: JSON, **facts: Any) -> PackagePlan:
+    """Returns the package of an audio encoder. facts: further fields of the plan."""
+    if numbers["front_end"] == "waveform":
+        cost = int(numbers["window_samples"])  # in samples: one long clip, or several short ones
+    else:
+        frames = numbers.get("frame_count") or numbers["window_samples"] // numbers["hop_length"] + 1
+        cost = int(_AUDIO_ITEMS * frames)
+    return PackagePlan(suffix, "audio", graph, numbers, max_batch_cost=cost, **facts)
+
+
+def with_width(export: Export, graph: Graph, plan: GraphPlan, numbers: JSON) -> GraphPlan:
+    """Returns the plan with its width, which is measured where neither config nor graph states it."""
+    dim = plan.dim or measure.width(export.folder, graph, plan.output, numbers)
+    return GraphPlan(plan.file, plan.output, plan.files, plan.made, dim, plan.inputs)
+
+
+def calibration_remarks(calibration: Calibration | None) -> list[str]:
+    """Returns what to say of a scale that is not known."""
+    if calibration is None or calibration.logit_scale is not None:
+        return []
+    return ["uncalibrated: no file of this export holds the trained scale; give --logit-scale to get probabilities"]

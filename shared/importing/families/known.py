@@ -1,0 +1,50 @@
+"""What is known of published checkpoints by their names, and stands in none of their files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# The trained multiplier, already exponentiated, and the bias; no exported graph of one encoder holds them.
+_SCALES: Mapping[str, tuple[float, float | None]] = {
+    "openai/clip-vit-base-patch32": (100.0, None),
+    "openai/clip-vit-base-patch16": (100.0, None),
+    "openai/clip-vit-large-patch14": (100.0, None),
+    "openai/clip-vit-large-patch14-336": (100.0, None),
+}
+
+# Pooling, by a part of the name: model cards say it, `config.json` does not. The first that fits holds.
+_POOLINGS = (
+    (r"(^|[-_/])e5[-_]", "mean"),
+    (r"(^|[-_/])bge-(small|base|large|m3)", "cls"),
+    (r"gte-.*(v1\.5|modernbert)", "cls"),
+    (r"(^|[-_/])gte-(small|base|large)", "mean"),
+    (r"snowflake-arctic-embed|mxbai-embed", "cls"),
+    (r"minilm-l\d+|(all|paraphrase)-.*mpnet|nomic-embed-text", "mean"),
+)
+
+_E5 = {"query": "query: ", "passage": "passage: ", "document": "passage: "}
+_BGE = {"query": "Represent this sentence for searching relevant passages: ", "document": ""}
+_BGE_ZH = {"query": "为这个句子生成表示以用于检索相关文章：", "document": ""}
+_PROMPTS = (
+    (r"(^|[-_/])e5[-_](?!.*(instruct|mistral))|multilingual-e5-(?!.*instruct)", _E5),
+    (r"(^|[-_/])bge-(small|base|large)-zh", _BGE_ZH),
+    (r"(^|[-_/])bge-(small|base|large)-en", _BGE),
+)
+
+
+def known_scale(config: Mapping[str, Any], source: str) -> tuple[float, float | None] | None:
+    """Returns the scale and bias of a checkpoint that is known by its `_name_or_path`, or by where it is from."""
+    names = (str(config.get("_name_or_path") or ""), source.removeprefix("hf://").partition("@")[0])
+    return next((_SCALES[name] for name in names if name in _SCALES), None)
+
+
+def known_pooling(name: str) -> str:
+    """Returns the pooling of a text model of that name; empty where it is not known."""
+    return next((mode for pattern, mode in _POOLINGS if re.search(pattern, name.lower())), "")
+
+
+def known_prompts(name: str) -> Mapping[str, str]:
+    """Returns the prompts that a text model of that name was trained with, by what they are for."""
+    return next((prompts for pattern, prompts in _PROMPTS if re.search(pattern, name.lower())), {})

@@ -1,0 +1,149 @@
+"""Models that embed two modalities into one space: CLIP, Chinese-CLIP, SigLIP, SigLIP 2, CLAP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.importing import measure
+from shared.importing.families.encoders import (
+    JSON,
+    Export,
+    audio_package,
+    calibration_remarks,
+    embedding_output,
+    image_package,
+    part,
+    text_package,
+    whole,
+    with_width,
+)
+from shared.importing.families.known import known_scale
+from shared.importing.graph import Graph, read_graph
+from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.numbers.images import image_numbers
+from shared.importing.numbers.sounds import clap_numbers
+from shared.importing.numbers.texts import text_numbers
+from shared.importing.plan import Calibration, GraphPlan, PackagePlan
+
+_JOINT = ("model",)
+_NAMES = {
+    "text": ("text_model", "textual", "text_encoder"),
+    "vision": ("vision_model", "visual", "vision_encoder"),
+    "audio": ("audio_model", "audio_encoder"),
+}
+_PROJECTED = {"text": "text_embeds", "vision": "image_embeds", "audio": "audio_embeds"}
+_LOGITS = {"text": "logits_per_text", "vision": "logits_per_image", "audio": "logits_per_audio"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One of the two encoders: `text`, `vision` or `audio`, and its numbers."""
+
+    name: str
+    numbers: JSON
+
+
+def clip(export: Export) -> list[PackagePlan]:
+    """Returns the encoders of CLIP."""
+    limit = int(export.config.get("text_config", {}).get("max_position_embeddings", 77))
+    return _pair(export, _Side("text", text_numbers(export.folder, limit)), _vision(export))
+
+
+def chinese_clip(export: Export) -> list[PackagePlan]:
+    """Returns the encoders of Chinese-CLIP, whose texts are cut at 52 tokens though BERT takes 512."""
+    return _pair(export, _Side("text", text_numbers(export.folder, 52)), _vision(export))
+
+
+def siglip(export: Export) -> list[PackagePlan]:
+    """Returns the encoders of SigLIP: texts always have the full length, and no mask; of SigLIP 2 in lower case."""
+    if export.config.get("vision_config", {}).get("num_patches"):
+        raise import_error(
+            "config.json", "is a SigLIP 2 of any resolution (NaFlex); those of one resolution are served"
+        )
+    limit = int(export.config.get("text_config", {}).get("max_position_embeddings", 64))
+    is_second = "siglip2" in str(export.config.get("model_type")) or _uses_gemma(export.folder)
+    numbers = text_numbers(export.folder, limit, fixed_length=limit, lowercase=is_second, pad_id=0 if is_second else 1)
+    return _pair(export, _Side("text", numbers), _vision(export), "sigmoid")
+
+
+def clap(export: Export) -> list[PackagePlan]:
+    """Returns the encoders of CLAP."""
+    limit = int(export.folder.json("tokenizer_config.json").get("model_max_length") or 77)
+    text = _Side("text", text_numbers(export.folder, min(limit, 77)))
+    return _pair(export, text, _Side("audio", clap_numbers(export.folder, export.wishes.long_clip)))
+
+
+def _vision(export: Export) -> _Side:
+    return _Side("vision", image_numbers(export.folder, export.wishes.resize))
+
+
+def _uses_gemma(folder: HubFolder) -> bool:
+    tokenizer = str(folder.json("tokenizer_config.json").get("tokenizer_class", ""))
+    return "Gemma" in tokenizer or "Siglip2" in tokenizer
+
+
+def _pair(export: Export, text: _Side, other: _Side, activation: str = "softmax") -> list[PackagePlan]:
+    """Returns the two packages, of graphs of their own or of parts of a joint one.
+
+    Raises:
+        FailedPrecondition: a graph is missing, gives no projected embedding, or the two have different widths.
+    """
+    joint = _joint(export)
+    graphs = {side.name: _graph(export, side, joint) for side in (text, other)}
+    dims = {name: graph.dim for name, graph in graphs.items()}
+    if len(set(dims.values())) > 1:
+        stated = " and ".join(f"{graphs[name].file} gives {dim}" for name, dim in dims.items())
+        raise import_error("config.json", f"two encoders of one space must have one width, but {stated}")
+    calibrations = {side.name: _calibration(export, side, joint, activation) for side in (text, other)}
+    facts: dict[str, dict[str, Any]] = {
+        name: {"calibration": known, "remarks": calibration_remarks(known)} for name, known in calibrations.items()
+    }
+    package = audio_package if other.name == "audio" else image_package
+    return [
+        text_package(export, "text", graphs["text"], text.numbers, **facts["text"]),
+        package(other.name, graphs[other.name], other.numbers, **facts[other.name]),
+    ]
+
+
+def _joint(export: Export) -> Graph | None:
+    """Returns the graph of both encoders, as the zero-shot tasks of exporters write it."""
+    name = export.folder.find_graph(_JOINT, export.wishes.variant)
+    return read_graph(export.folder, name) if name else None
+
+
+def _graph(export: Export, side: _Side, joint: Graph | None) -> GraphPlan:
+    outputs, dim = _outputs(export, side), int(export.config.get("projection_dim") or 0)
+    own = export.folder.find_graph(_NAMES[side.name], export.wishes.variant)
+    if own:
+        graph = read_graph(export.folder, own)
+        return with_width(export, graph, whole(graph, embedding_output(graph, outputs), dim), side.numbers)
+    if joint is None:
+        raise export.folder.no_graph(_NAMES[side.name], export.wishes.variant)
+    plan = part(joint, embedding_output(joint, [_PROJECTED[side.name]]), dim, f"{side.name}_model")
+    if plan.dim:
+        return plan
+    raise import_error(joint.name, f"states no width for {plan.output}; export the encoders one by one")
+
+
+def _outputs(export: Export, side: _Side) -> Sequence[str]:
+    """Returns the outputs that are embeddings; SigLIP's pooled one is, CLIP's and CLAP's lacks the projection."""
+    is_siglip = "siglip" in str(export.config.get("model_type"))
+    return (_PROJECTED[side.name], "pooler_output") if is_siglip else (_PROJECTED[side.name],)
+
+
+def _calibration(export: Export, side: _Side, joint: Graph | None, activation: str) -> Calibration:
+    """Returns what is wished for, or what a joint graph computes its logits with, or what is known by name."""
+    wishes = export.wishes
+    scale = wishes.logit_scale
+    if side.name == "text" and wishes.text_logit_scale is not None:
+        scale = wishes.text_logit_scale
+    if scale is not None:
+        return Calibration(activation, scale, wishes.logit_bias)
+    output = _LOGITS[side.name]
+    if joint is not None and output in joint.outputs and (found := measure.scale_and_bias(joint, output)):
+        bias = found[1] if activation == "sigmoid" else None
+        return Calibration(activation, found[0], bias)
+    known = known_scale(export.config, wishes.source)
+    return Calibration(activation, *known) if known else Calibration(activation)

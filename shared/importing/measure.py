@@ -1,0 +1,60 @@
+"""Finds by running what an export's files do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper
+
+from shared.importing.graph import Graph
+from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.surgery import after_product
+
+_TOKENS = 8
+
+
+def width(folder: HubFolder, graph: Graph, output: str, numbers: Mapping[str, Any]) -> int:
+    """Returns the width of an output, from one run on made-up input of the shape that `numbers` (JSON) say.
+
+    Raises:
+        FailedPrecondition: the graph cannot be run on that.
+    """
+    try:
+        session = onnxruntime.InferenceSession(str(folder.root / graph.name), providers=["CPUExecutionProvider"])
+        (result,) = session.run([output], {each.name: _made_up(each, numbers) for each in session.get_inputs()})
+    except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
+        raise import_error(graph.name, f"states no width for {output}, and a run fails: {str(fault)[:150]}") from None
+    return int(result.shape[-1])
+
+
+def scale_and_bias(graph: Graph, output: str) -> tuple[float, float] | None:
+    """Returns what logits are of the product of two vectors: scale * product + bias; None where that cannot be told."""
+    part = after_product(graph, output)
+    if part is None:
+        return None
+    model, product = part
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    dtype = helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
+    bias, sum_ = (float(session.run(None, {product: np.full((1, 1), value, dtype)})[0].item()) for value in (0, 1))
+    return sum_ - bias, bias
+
+
+def _made_up(wanted: onnxruntime.NodeArg, numbers: Mapping[str, Any]) -> NDArray[Any]:
+    """Returns one row for an input of a graph of texts, pictures, or CLAP's sounds."""
+    dtype = _DTYPES.get(wanted.type, np.float32)
+    if wanted.name == "pixel_values":
+        return np.zeros((1, 3, *numbers["size"]), dtype)
+    if wanted.name == "input_features":
+        frames = numbers["window_samples"] // numbers["hop_length"] + 1
+        return np.zeros((1, 4 if numbers["is_fused"] else 1, frames, numbers["mel_count"]), dtype)
+    if wanted.name == "is_longer":
+        return np.ones((1, 1), np.bool_)
+    length = int(numbers.get("fixed_length") or _TOKENS)
+    return np.ones((1, length), dtype)
+
+
+_DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float16)": np.float16}

@@ -1,0 +1,130 @@
+"""Numbers of text models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.sentencepiece_tokenizer import siglip_tokenizer
+
+_TOKENIZER = "tokenizer.json"
+_WITHOUT_LIMIT = 512
+_NO_LIMIT = 1_000_000  # a larger `model_max_length` says that the tokenizer knows none
+_MAX_SPIECE_BYTES = 64 * 1024 * 1024
+
+# Models that count positions from the padding token's id + 1, so that they hold fewer tokens than positions.
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "longformer")
+
+
+def text_numbers(
+    folder: HubFolder,
+    limit: int,
+    *,
+    fixed_length: int = 0,
+    lowercase: bool = False,
+    pad_id: int | None = None,
+    masks_prompt: bool = False,
+) -> dict[str, Any]:
+    """Returns the numbers of a text model. Any: JSON.
+
+    limit: the longest input in tokens; pad_id: None where the tokenizer's files say it.
+
+    Raises:
+        FailedPrecondition: the tokenizer is missing.
+    """
+    if not folder.has(_TOKENIZER) and not _is_siglip(folder):
+        raise import_error(_TOKENIZER, "is missing; save the fast tokenizer beside the model")
+    first = first_position(folder.json("config.json"))
+    return {
+        "tokenizer": _TOKENIZER,
+        "max_tokens": limit,
+        "pad_id": _pad_id(folder) if pad_id is None else pad_id,
+        "pad_multiple": 1 if fixed_length else 8,
+        "fixed_length": fixed_length,
+        "accepts_empty": True,
+        "lowercase": lowercase,
+        **({"masks_prompt": True} if masks_prompt else {}),
+        **({"first_position": first} if first else {}),
+    }
+
+
+def made_tokenizer(folder: HubFolder) -> Mapping[str, bytes]:
+    """Returns the tokenizer by its name, where it is not simply the export's file; else nothing.
+
+    It is made of `spiece.model` where there is no other; and where the class of the tokenizer would overrule what the
+    file says, as transformers does, it is made so.
+    """
+    if not folder.has(_TOKENIZER):
+        return {_TOKENIZER: siglip_tokenizer(folder.path("spiece.model", _MAX_SPIECE_BYTES).read_bytes())}
+    tokenizer, config = folder.json(_TOKENIZER), folder.json("tokenizer_config.json")
+    kind = str(config.get("tokenizer_class", "")).removesuffix("Fast")
+    changed = False
+    for step in _steps(tokenizer.get("normalizer")) if kind in _WORDPIECE_KINDS else ():
+        wanted = {ours: config.get(theirs, default) for ours, theirs, default in _BERT_FLAGS}
+        if step.get("type") == "BertNormalizer" and {name: step.get(name) for name in wanted} != wanted:
+            step.update(wanted)
+            changed = True
+    for step in _steps(tokenizer.get("pre_tokenizer")) if kind in _BYTE_KINDS else ():
+        begins = bool(config.get("add_prefix_space", False))
+        if step.get("type") == "ByteLevel" and step.get("add_prefix_space") is not begins:
+            step["add_prefix_space"] = begins
+            changed = True
+    return {_TOKENIZER: json.dumps(tokenizer, ensure_ascii=False).encode()} if changed else {}
+
+
+def _steps(value: Any) -> list[dict[str, Any]]:
+    """Returns the steps of a normalizer or pre-tokenizer (Any: JSON), one or a sequence of them."""
+    if not isinstance(value, dict):
+        return []
+    inner = value.get("normalizers", value.get("pretokenizers"))
+    return [value] if inner is None else [step for each in inner for step in _steps(each)]
+
+
+# Classes of transformers whose flags overrule tokenizer.json, and their flags with the values they have by default.
+_WORDPIECE_KINDS = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer")
+_BYTE_KINDS = ("RobertaTokenizer", "LongformerTokenizer")
+_BERT_FLAGS = (
+    ("lowercase", "do_lower_case", True),
+    ("strip_accents", "strip_accents", None),
+    ("handle_chinese_chars", "tokenize_chinese_chars", True),
+)
+
+
+def text_limit(folder: HubFolder, config: Mapping[str, Any]) -> int:
+    """Returns how many tokens a model takes: of the files that state it, the one that counts for its kind."""
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int):
+        positions -= first_position(config)
+    stated = folder.json("sentence_bert_config.json").get("max_seq_length")
+    model_max = folder.json("tokenizer_config.json").get("model_max_length")
+    limits = [stated if isinstance(stated, int) else model_max, positions]
+    found = [each for each in limits if isinstance(each, int) and 0 < each < _NO_LIMIT]
+    return min(found, default=_WITHOUT_LIMIT)
+
+
+def first_position(config: Mapping[str, Any]) -> int:
+    """Returns what a model counts positions from."""
+    if config.get("model_type") not in _OFFSET_POSITIONS:
+        return 0
+    pad_id = config.get("pad_token_id")
+    return (pad_id if isinstance(pad_id, int) else 1) + 1
+
+
+def _is_siglip(folder: HubFolder) -> bool:
+    return folder.has("spiece.model") and "siglip" in str(folder.json("config.json").get("model_type"))
+
+
+def _pad_id(folder: HubFolder) -> int:
+    """Returns the id of the token that `tokenizer_config.json` says to pad with."""
+    token = folder.json("tokenizer_config.json").get("pad_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    tokenizer = folder.json(_TOKENIZER)
+    for added in tokenizer.get("added_tokens", ()):
+        if added.get("content") == token:
+            return int(added["id"])
+    vocabulary = tokenizer.get("model", {}).get("vocab", {})
+    if isinstance(vocabulary, dict) and token in vocabulary:
+        return int(vocabulary[token])
+    return int(folder.json("config.json").get("pad_token_id") or 0)
