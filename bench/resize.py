@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy loads its BLAS
 
 import cv2
 import numpy as np
+import PIL
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -76,8 +77,6 @@ def _ours(image: NDArray[np.uint8], way: str, resample: Filter, mode: Mode) -> C
 
 
 def _pillow(image: NDArray[np.uint8], way: str, resample: Filter) -> Callable[[], object]:
-    from PIL import Image
-
     size, box = _target(image, way)
     picture = Image.fromarray(image)
     chosen = Image.Resampling[resample.upper()]
@@ -145,10 +144,6 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Reads the command line, times and prints."""
     given = _arguments()
-    try:
-        import PIL
-    except ModuleNotFoundError:
-        sys.exit("Pillow, which the resize is compared with, is not installed: pip install pillow")
     cv2.setNumThreads(1)
     results = list(timings(given.rounds))
     if given.json:

@@ -33,8 +33,6 @@ from shared.hosting.config import HostingConfig
 from tests.conformance.exports import Rows
 from tests.running import running
 
-Modality = content_pb2.Modality.ValueType
-
 _TIMEOUT_S = 25
 
 
@@ -68,7 +66,9 @@ async def embed_audios(models: Path, model: str, files: Sequence[Path]) -> Seque
         return list((await call(stub.EncodeAudio, request, timeout_s=_TIMEOUT_S)).results)
 
 
-async def predict(models: Path, model: str, embeddings: Sequence[Embedding], modality: Modality) -> Rows:
+async def predict(
+    models: Path, model: str, embeddings: Sequence[Embedding], modality: content_pb2.Modality.ValueType
+) -> Rows:
     """Returns (n, labels): the probabilities in the order of the labels."""
     hosting = HostingConfig(models=models, load_models=model)
     async with running(serving_fusion, FusionConfig, hosting=hosting) as (channel, _):
