@@ -69,8 +69,9 @@ def _decibels(samples: NDArray[np.float32], numbers: ClapNumbers) -> NDArray[np.
 
 
 def _starts(last: int) -> list[int]:
-    """Returns the middle start of each third of 0 … last, where the reference draws one at random."""
-    return [int(third[(len(third) - 1) // 2]) for third in np.array_split(np.arange(last + 1), 3)]
+    """Returns the middle of each third of 0 … last, where the reference draws at random; 0 where a third is empty."""
+    thirds = np.array_split(np.arange(last + 1), 3)
+    return [int(third[(len(third) - 1) // 2]) if third.size else 0 for third in thirds]
 
 
 def _shrunk(whole: NDArray[np.float32], most: int) -> NDArray[np.float32]:
