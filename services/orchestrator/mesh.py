@@ -78,12 +78,15 @@ class Mesh:
 
         Raises:
             NotFound: no model has that space.
+            FailedPrecondition: its models disagree on the width of its vectors.
             Unavailable: an encoder that was never seen may have it.
         """
         name = name or self.default_space_name
         space = self.spaces.get(name)
-        if space is not None:
+        if space is not None and space.is_consistent:
             return space
+        if space is not None:
+            raise _inconsistent(space)
         raise _unseen(encoder.peer for encoder in self.encoders) or NotFound(
             f"is {name!r}, which no loaded model has; this mesh has {', '.join(sorted(self.spaces)) or 'none'}",
             reason=Reason.SPACE_NOT_FOUND,
@@ -107,6 +110,16 @@ class Mesh:
             reason=Reason.MODALITY_UNSUPPORTED,
             metadata={"modality": name, "space": space.name},
         )
+
+
+def _inconsistent(space: Space) -> FailedPrecondition:
+    stated = ", ".join(f"{model} has {dim}" for model, dim in sorted(space.dims.items()))
+    return FailedPrecondition(
+        f"is {space.name!r}, whose models give vectors of different widths: {stated}; unload those that are wrong",
+        reason=Reason.PACKAGE_INVALID,
+        field="space",
+        metadata={"space": space.name, "dims": stated},
+    )
 
 
 def _unseen(peers: Iterable[Peer]) -> Unavailable | None:

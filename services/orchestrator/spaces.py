@@ -27,15 +27,22 @@ class Space:
 
     dim: number of components of its vectors.
     routes: the encoder of each modality that has one.
+    dims: what each of its models says that width is; where they differ, nothing of the space can be compared.
     fusers: models that join vectors of the space, the preferred one first.
     bridges: models that carry vectors into the space, by the space that they come from.
     """
 
     name: str
     dim: int
+    dims: dict[str, int] = field(default_factory=dict)
     routes: dict[content_pb2.Modality.ValueType, Route] = field(default_factory=dict)
     fusers: list[Model] = field(default_factory=list)
     bridges: dict[str, Model] = field(default_factory=dict)
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether all its models agree on the width of its vectors."""
+        return len(set(self.dims.values())) <= 1
 
     @property
     def templates(self) -> Sequence[str]:
@@ -113,4 +120,6 @@ def default_space(spaces: Mapping[str, Space]) -> str:
 
 
 def _space_of(model: Model, spaces: dict[str, Space]) -> Space:
-    return spaces.setdefault(model.space, Space(model.space, model.dim))
+    space = spaces.setdefault(model.space, Space(model.space, model.dim))
+    space.dims[model_id(model)] = model.dim
+    return space

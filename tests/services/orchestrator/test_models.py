@@ -112,3 +112,13 @@ async def test_a_space_that_was_loaded_by_hand_is_there_at_once() -> None:
         response = await mesh.stub.Embed(EmbedRequest(contents=[text("a")], space="far@1"))
     assert response.results[0].embedding.space == "far@1"
     assert peer.requests[0].options.model == "far-text@1"
+
+
+async def test_a_space_whose_models_disagree_on_the_width_is_refused_by_name_and_dims() -> None:
+    peers = text_peer(), vision_peer()
+    peers[1].models[0].dim = 5
+    async with started(*peers), orchestrating(*peers) as mesh:
+        error = await refused(mesh.stub.Embed(EmbedRequest(contents=[text("seven")])))
+    assert (type(error), error.reason, error.field) == (FailedPrecondition, Reason.PACKAGE_INVALID, "space")
+    assert error.metadata["dims"] == "toy-text@1 has 8, toy-vision@1 has 5"
+    assert "unload those that are wrong" in str(error)
