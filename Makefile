@@ -75,7 +75,7 @@ $(VENV)/.created:
 	touch $@
 
 $(RUN): $(VENV)/.created $(SOURCES)
-	$(PIP) install --editable '.[all]'
+	$(PIP) install --editable '.[models]'
 	touch $@
 
 $(DEV): $(VENV)/.created $(SOURCES)

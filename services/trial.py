@@ -42,15 +42,17 @@ def probe(package: Package) -> None:
             _open(package, pool)
 
 
-def encode(package: Package, inputs: Sequence[str | Path]) -> NDArray[np.float32]:
+def encode(package: Package, inputs: Sequence[str | Path], prompt_name: str = "") -> NDArray[np.float32]:
     """Returns (n, dim) float32 rows of length 1 of texts, or of the files of pictures or sounds, in their order.
+
+    prompt_name: of the prompt that goes before texts; empty for the package's default one, or none.
 
     Raises:
         SensoriumError: the package or one of the inputs cannot be used.
         OSError: a file cannot be read.
     """
     with ThreadPoolExecutor(1) as pool:
-        encoder, make = _open(package, pool)
+        encoder, make = _open(package, pool, prompt_name)
         return asyncio.run(_encoded(encoder, [make(each) for each in inputs]))
 
 
@@ -69,7 +71,7 @@ def _host(pool: ThreadPoolExecutor) -> Host:
     return Host(Pools(pool, pool, 1), Metrics("trial"), _MAX_QUEUE_BATCHES)
 
 
-def _open(package: Package, pool: ThreadPoolExecutor) -> _Opened:
+def _open(package: Package, pool: ThreadPoolExecutor, prompt_name: str = "") -> _Opened:
     host = _host(pool)
     modality = package.manifest.modality
     if modality == "text":
@@ -77,7 +79,7 @@ def _open(package: Package, pool: ThreadPoolExecutor) -> _Opened:
         from services.text.config import Config as TextConfig
         from services.text.preprocess import Text, prompt_of
 
-        prompt = prompt_of(package.manifest, "")
+        prompt = prompt_of(package.manifest, prompt_name)
         return open_text(package, TextConfig(), host), lambda given: Text(str(given), prompt)
     if modality == "image":
         from services.vision.app import open_encoder as open_vision

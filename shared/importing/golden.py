@@ -19,12 +19,16 @@ _KINDS = ("text", "image", "audio")
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Inputs of one modality, each a text or the path of a file, and their vectors (n, dim), scaled to length 1."""
+    """Inputs of one modality, each a text or the path of a file, and their vectors (n, dim), scaled to length 1.
+
+    prompt_name: of the package's prompt that goes before texts; empty for its default one, or none.
+    """
 
     modality: str
     inputs: Sequence[str | Path]
     vectors: NDArray[np.float32]
     tolerance: float
+    prompt_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,12 @@ def read_golden(file: Path) -> Golden:
     modality = kinds.pop()
     inputs = [item["text"] if modality == "text" else file.parent / item[modality] for item in items]
     vectors = _vectors(file, raw, len(items))
-    return Golden(modality, inputs, vectors, float(raw.get("tolerance", TOLERANCE)))
+    tolerance, prompt_name = raw.get("tolerance", TOLERANCE), raw.get("prompt_name", "")
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
+        raise import_error(str(file), f"field `tolerance`: expected a number greater than 0, got {tolerance!r:.80}")
+    if not isinstance(prompt_name, str):
+        raise import_error(str(file), f"field `prompt_name`: expected a text, got {prompt_name!r:.80}")
+    return Golden(modality, inputs, vectors, float(tolerance), prompt_name)
 
 
 def compare(golden: Golden, rows: NDArray[np.float32]) -> Verdict:

@@ -27,6 +27,11 @@ class Graph:
     outputs: Mapping[str, Shape]
     files: Sequence[str]
 
+    @property
+    def mixes_batch(self) -> bool:
+        """Whether activations are quantized by the range of a whole batch, so that a row depends on the others."""
+        return any(node.op_type == "DynamicQuantizeLinear" for node in self.model.graph.node)
+
     def width(self, output: str) -> int:
         """Returns the last size of an output; 0 where it is symbolic."""
         size = self.outputs[output][-1] if self.outputs[output] else 0

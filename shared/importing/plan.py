@@ -52,6 +52,7 @@ class GraphPlan:
     files: what is copied from the export, with paths relative to it. made: what is written, by name.
     dim: the width of the output; 0 where only a run tells.
     inputs: names and shapes, for people.
+    mixes_batch: whether it computes a number over a whole batch, so that a row's result depends on the others.
     """
 
     file: str
@@ -60,6 +61,7 @@ class GraphPlan:
     made: Mapping[str, bytes] = field(default_factory=dict)
     dim: int = 0
     inputs: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
+    mixes_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,3 +106,10 @@ def test_every_folder_with_goldens_is_held_to_them() -> None:
     named = {family for family, _ in PROMPTED} | set(with_golden("image_embeds")) | set(with_golden("audio_embeds"))
     assert named == set(FOLDERS)
     assert len(FOLDERS) == len(list(HERE.glob("*/golden.npz"))) - 1
+
+
+async def test_a_vector_of_a_quantized_graph_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
+    name = add(tmp_path, "bert_fp16", "--variant", "int8", "--pooling", "mean")
+    together = rows_of(await embed_texts(tmp_path, name, texts("bert_fp16")))
+    alone = [rows_of(await embed_texts(tmp_path, name, [text])) for text in texts("bert_fp16")[:3]]
+    assert np.abs(np.concatenate(alone) - together[:3]).max() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 from shared.importing.families.classifiers import classifier, is_classifier
@@ -69,4 +70,7 @@ def _checked(package: PackagePlan) -> PackagePlan:
     """Returns the package, whose width must be known by now."""
     if package.graph.dim < 1:
         raise import_error(package.graph.file, f"neither it nor config.json states the width of {package.graph.output}")
-    return package
+    if not package.graph.mixes_batch:
+        return package
+    remark = "quantizes over whole batches, which would make a vector depend on its neighbours: inputs run one by one"
+    return dataclasses.replace(package, remarks=[*package.remarks, remark])

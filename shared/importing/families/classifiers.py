@@ -49,7 +49,7 @@ def classifier(export: Export) -> list[PackagePlan]:
     place = PurePosixPath(graph.name)
     encoder, head = str(place.with_name("encoder.onnx")), str(place.with_name("classes.onnx"))
     weights = graph.files[1:]
-    body = GraphPlan(encoder, cut.output, weights, {encoder: cut.encoder}, cut.dim, graph.inputs)
+    body = GraphPlan(encoder, cut.output, weights, {encoder: cut.encoder}, cut.dim, graph.inputs, graph.mixes_batch)
     top = GraphPlan(head, LOGITS, weights, {head: cut.head}, cut.dim, {"embedding": ("batch", cut.dim)})
     calibration = Calibration(activation, 1.0)
     remarks = [f"the logits of {len(labels)} classes are made of these vectors by the package that ends in -classes"]

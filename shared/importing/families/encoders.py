@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -43,7 +44,7 @@ def find_graph(export: Export, names: tuple[str, ...]) -> Graph:
 
 def whole(graph: Graph, output: str, dim: int) -> GraphPlan:
     """Returns the plan of a graph that is taken as it is."""
-    return GraphPlan(graph.name, output, graph.files, {}, dim or graph.width(output), graph.inputs)
+    return GraphPlan(graph.name, output, graph.files, {}, dim or graph.width(output), graph.inputs, graph.mixes_batch)
 
 
 def part(graph: Graph, output: str, dim: int, name: str) -> GraphPlan:
@@ -52,7 +53,7 @@ def part(graph: Graph, output: str, dim: int, name: str) -> GraphPlan:
     made = only(graph, [output])
     inputs = {each.name: graph.inputs[each.name] for each in made.graph.input if each.name in graph.inputs}
     made_file = {file: made.SerializeToString()}
-    return GraphPlan(file, output, graph.files[1:], made_file, dim or graph.width(output), inputs)
+    return GraphPlan(file, output, graph.files[1:], made_file, dim or graph.width(output), inputs, graph.mixes_batch)
 
 
 def embedding_output(graph: Graph, outputs: Sequence[str]) -> str:
@@ -107,7 +108,7 @@ def audio_package(suffix: str, graph: GraphPlan, numbers: JSON, **facts: Any) ->
 def with_width(export: Export, graph: Graph, plan: GraphPlan, numbers: JSON) -> GraphPlan:
     """Returns the plan with its width, which is measured where neither config nor graph states it."""
     dim = plan.dim or measure.width(export.folder, graph, plan.output, numbers)
-    return GraphPlan(plan.file, plan.output, plan.files, plan.made, dim, plan.inputs)
+    return dataclasses.replace(plan, dim=dim)
 
 
 def calibration_remarks(calibration: Calibration | None) -> list[str]:

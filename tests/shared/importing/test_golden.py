@@ -33,7 +33,7 @@ def models(tmp_path: Path) -> Path:
 def golden_file(folder: Path, family: str, change: float = 0.0) -> Path:
     """Writes a golden file from the fixtures; `change` is added to one number of the second row."""
     known: dict[str, Any] = json.loads((EXPORTS / family / "meta.json").read_text(encoding="utf-8"))  # Any: JSON
-    kind = "text" if family.startswith("st_") else "audio"
+    kind = "text" if "texts" in known else "audio"
     with np.load(EXPORTS / family / "golden.npz") as archive:
         vectors = archive[f"{kind}_embeds"].copy()
     vectors[1, 0] += change
@@ -87,3 +87,16 @@ def test_a_wrong_golden_file_is_refused_by_field(
     command = ["models", "verify", "st_bert_mean", "--golden", str(tmp_path / "golden.json"), "--models", str(models)]
     assert main(command) != 0
     assert said in capsys.readouterr().err
+
+
+def test_a_prompt_that_the_file_names_goes_before_the_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = str(tmp_path / "models")
+    assert main(["models", "add", str(EXPORTS / "e5_xlmr" / "model"), "--name", "e5", "--models", models]) == 0
+    capsys.readouterr()
+    file = golden_file(tmp_path, "e5_xlmr")
+    known = json.loads(file.read_text())
+    with np.load(EXPORTS / "e5_xlmr" / "golden.npz") as archive:
+        np.save(tmp_path / "reference.npy", archive["query_text_embeds"])
+    for prompt_name, code in (("query", 0), ("passage", 1)):
+        file.write_text(json.dumps({**known, "prompt_name": prompt_name}))
+        assert main(["models", "verify", "e5", "--golden", str(file), "--models", models, "--json"]) == code

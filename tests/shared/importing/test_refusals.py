@@ -46,6 +46,60 @@ def weights_elsewhere(folder: Path) -> None:
     (folder / "onnx" / "text_model.onnx").write_bytes(helper.make_model(graph).SerializeToString())
 
 
+def unprojected(folder: Path) -> None:
+    """Leaves CLIP's text graph with what comes before the projection alone."""
+    name = folder / "onnx" / "text_model.onnx"
+    graph = onnx.load(name)
+    graph.graph.output[0].name = "pooler_output"
+    for node in graph.graph.node:
+        node.output[:] = ["pooler_output" if each == "text_embeds" else each for each in node.output]
+    onnx.save(graph, name)
+
+
+def scalar_output(folder: Path) -> None:
+    """Makes a graph of the right name give one number a text."""
+    name = folder / "onnx" / "text_model.onnx"
+    graph = onnx.load(name)
+    graph.graph.output[0].name = "all_embeds"
+    for node in graph.graph.node:
+        node.output[:] = ["all_embeds" if each == "text_embeds" else each for each in node.output]
+    graph.graph.node.append(helper.make_node("ReduceMean", ["all_embeds"], ["text_embeds"], axes=[1], keepdims=1))
+    graph.graph.output[0].CopyFrom(helper.make_tensor_value_info("text_embeds", TensorProto.FLOAT, ["b", "w"]))
+    onnx.save(graph, name)
+
+
+def other_width(folder: Path) -> None:
+    """Gives the picture encoder of CLIP half of the width, and takes the stated width out of the config."""
+    name = folder / "onnx" / "vision_model.onnx"
+    graph = onnx.load(name)
+    graph.graph.output[0].name = "all_embeds"
+    for node in graph.graph.node:
+        node.output[:] = ["all_embeds" if each == "image_embeds" else each for each in node.output]
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(np.array(value, np.int64), key) for key, value in (("a", [0]), ("z", [24]), ("x", [1]))
+    )
+    graph.graph.node.append(helper.make_node("Slice", ["all_embeds", "a", "z", "x"], ["image_embeds"]))
+    graph.graph.output[0].CopyFrom(helper.make_tensor_value_info("image_embeds", TensorProto.FLOAT, ["b", 24]))
+    onnx.save(graph, name)
+    edited(folder, "config.json", lambda it: it.pop("projection_dim"))
+
+
+def weights_by_link(folder: Path) -> None:
+    (folder.parent / "secrets.bin").write_bytes(b"0" * 64)
+    name = folder / "onnx" / "model.onnx_data"
+    name.unlink()
+    name.symlink_to(folder.parent / "secrets.bin")
+
+
+def oversized(folder: Path) -> None:
+    with (folder / "tokenizer.json").open("r+b") as file:
+        file.truncate(65 << 20)
+
+
+def pickled_weights(folder: Path) -> None:
+    (folder / "2_Dense" / "model.safetensors").rename(folder / "2_Dense" / "pytorch_model.bin")
+
+
 CASES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no config": ("clip", lambda at: (at / "config.json").unlink(), "config.json: is missing"),
     "config is no JSON": ("clip", lambda at: (at / "config.json").write_text("{"), "config.json: is no JSON"),
@@ -66,6 +120,61 @@ CASES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "there is onnx/text_model.onnx",
     ),
     "no projection": ("clip", graph_without_embedding, "was it exported without projection?"),
+    "embedding before the projection": ("clip", unprojected, "gives pooler_output, but none of text_embeds"),
+    "output that is no embedding": ("clip", scalar_output, "returns rows of shape (1,); expected (48,)"),
+    "two widths in one space": (
+        "clip",
+        other_width,
+        "must have one width, but onnx/text_model.onnx gives 48 and onnx/vision_model.onnx gives 24",
+    ),
+    "weights by a link": ("bert_external", weights_by_link, "onnx/model.onnx_data: leads out of the folder"),
+    "tokenizer of 65 MiB": ("clip", oversized, "tokenizer.json: has 68,157,440 bytes; at most 67,108,864 are taken"),
+    "pickled Dense": ("st_dense", pickled_weights, "2_Dense/model.safetensors: is missing; weights are read from"),
+    "Dense with a residual": (
+        "st_dense",
+        lambda at: edited(at, "2_Dense/config.json", lambda it: it.update(use_residual=True)),
+        "2_Dense/config.json: `use_residual` is True",
+    ),
+    "unknown activation": (
+        "st_dense",
+        lambda at: edited(at, "2_Dense/config.json", lambda it: it.update(activation_function="torch.nn.Mish")),
+        "`activation_function` Mish is none of",
+    ),
+    "pooling of another kind": (
+        "st_bert_mean",
+        lambda at: (at / "1_Pooling" / "config.json").write_text('{"pooling_mode": "attention"}'),
+        "`pooling_mode` has 'attention'",
+    ),
+    "no pooling known": (
+        "plain_e5",
+        lambda at: edited(at, "config.json", lambda it: it.update(_name_or_path="someone/bert")),
+        "give --pooling",
+    ),
+    "pictures of any size": (
+        "clip",
+        lambda at: edited(at, "preprocessor_config.json", lambda it: it.update(do_center_crop=False)),
+        "without `do_center_crop`: pictures would differ in size",
+    ),
+    "a resample that is not done": (
+        "clip",
+        lambda at: edited(at, "preprocessor_config.json", lambda it: it.update(resample=0)),
+        "`resample` is 0; only 1, 2 and 3",
+    ),
+    "classes without names": (
+        "vit_classes",
+        lambda at: edited(at, "config.json", lambda it: it.pop("id2label")),
+        "`id2label` has 0 labels",
+    ),
+    "fewer names than classes": (
+        "vit_classes",
+        lambda at: edited(at, "config.json", lambda it: it.update(id2label={"0": "a", "1": "b"})),
+        "`id2label` has 2 labels, but onnx/model.onnx gives 5 logits",
+    ),
+    "a regression": (
+        "bert_classes",
+        lambda at: edited(at, "config.json", lambda it: it.update(problem_type="regression")),
+        "`problem_type` is regression",
+    ),
     "no graph at all": (
         "clip",
         lambda at: (at / "onnx" / "text_model.onnx").write_bytes(b"not a graph"),

@@ -36,7 +36,7 @@ def verify(file: Path, packages: Sequence[str], models: Path | None, *, as_json:
     if package.manifest.modality != golden.modality:
         raise UsageFault(f"--golden: {file} has items of {golden.modality}; {package.manifest.id} takes "
                          f"{package.manifest.modality or 'vectors'}")  # fmt: skip
-    verdict = compare(golden, encode(package, golden.inputs))
+    verdict = compare(golden, encode(package, golden.inputs, golden.prompt_name))
     worst = sorted(range(len(golden.inputs)), key=lambda at: -float(verdict.differences[at]))
     facts = {
         "package": package.manifest.id,
