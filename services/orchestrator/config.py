@@ -20,7 +20,7 @@ class Config:
     vision_addr: str = option("", "gRPC target of the vision service; empty where there is none")
     audio_addr: str = option("", "gRPC target of the audio service; empty where there is none")
     fusion_addr: str = option("", "gRPC target of the fusion service; empty where there is none")
-    default_space: str = option("", "embedding space of calls that name none; empty takes the one of most encoders")
+    default_space: str = option("", "embedding space of calls that name none; empty takes the one of most modalities")
 
     def __post_init__(self) -> None:
         """Refuses a mesh that could embed nothing."""

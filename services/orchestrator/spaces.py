@@ -106,17 +106,16 @@ def natural(version: str) -> tuple[tuple[int, str], ...]:
 
 
 def default_space(spaces: Mapping[str, Space]) -> str:
-    """Returns the space that most modalities lead to by default models; among equals that of text, picture, sound.
+    """Returns the space that most modalities lead to; among equals the one with the most default models of services.
 
-    Counting makes it the same whichever encoder is seen first.
+    So another model beside those of a whole mesh changes nothing for calls that name no space.
     """
-    votes: dict[str, int] = {}
-    for modality in MODALITIES:
-        for space in spaces.values():
-            route = space.routes.get(modality)
-            if route is not None and route.model.is_default:
-                votes[space.name] = votes.get(space.name, 0) + 1
-    return max(votes, key=votes.__getitem__, default=next(iter(spaces), ""))
+
+    def rank(space: Space) -> tuple[int, int]:
+        return len(space.routes), sum(route.model.is_default for route in space.routes.values())
+
+    best = max(spaces.values(), key=rank, default=None)
+    return best.name if best is not None else ""
 
 
 def _space_of(model: Model, spaces: dict[str, Space]) -> Space:

@@ -60,7 +60,16 @@ async def test_an_encoder_is_asked_for_its_own_modality_only() -> None:
     assert list(spaces["toy@1"].routes) == [TEXT]
 
 
-async def test_the_default_space_is_that_of_most_default_models_then_that_of_the_text() -> None:
+async def test_the_default_space_is_that_of_most_modalities_whatever_is_added_beside_it() -> None:
+    added = model("added", TEXT, space="a@1")  # comes first by its name, so it is the service's default model
+    own = model("t", TEXT, space="b@1")
+    own.is_default = False
+    async with open_channel(NOWHERE) as channel:
+        spaces = read_spaces(encoders(channel, text=[added, own], vision=[model("v", IMAGE, space="b@1")]), ())
+    assert default_space(spaces) == "b@1"
+
+
+async def test_among_spaces_of_as_many_modalities_that_of_most_default_models_is_the_default_then_the_text_s() -> None:
     async with open_channel(NOWHERE) as channel:
         alone = read_spaces(encoders(channel, text=[model("t", TEXT, space="b@1")]), ())
         tied = read_spaces(
