@@ -28,6 +28,13 @@ class HostingConfig:
         "go; 0: never",
         low=0.0,
     )
+    memory_budget_mb: float = option(
+        0.0,
+        "what the loaded models may take together, counted as the size of their graphs and weights on disk in MB of a "
+        "million bytes (what the runtime takes beside is on top); models that were not used for longest are unloaded "
+        "for others, but for defaults, those of load_models, bridges and fusers; 0: no bound",
+        low=0.0,
+    )
     workers: int = option(
         0, "batches that run at once; 0: the CPUs that the affinity and the cgroup's quota allow", low=0, high=1024
     )

@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sensorium.v1 import model_pb2, model_pb2_grpc
+from shared.hosting.budget import budget_bytes_of
 from shared.hosting.config import HostingConfig
+from shared.hosting.folder import ModelFolder
 from shared.hosting.model_service import ModelServicer
+from shared.hosting.report import Report
 from shared.hosting.repository import Repository
 from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
@@ -64,34 +66,16 @@ class Host:
             inputs_per_job=inputs_per_job,
         )
 
-    def repository(
-        self, root: Path, accepts: Callable[[Manifest], bool], open_encoder: Callable[[Package], Encoder[_Input]]
-    ) -> Repository[_Input]:
-        """Returns the models of a service, which report to log and metrics when they come and go."""
+    def repository(self, config: HostingConfig, program: Program[_Input], thread: Executor) -> Repository[_Input]:
+        """Returns the models of a service, which report to log and metrics when they come and go; see `Repository`."""
+        budget_bytes = budget_bytes_of(config.memory_budget_mb)
+        self.metrics.memory_budget_bytes.set(budget_bytes)
+        folder = ModelFolder(config.models, program.accepts, config.load_models)
 
-        def opened(package: Package) -> Encoder[_Input]:
-            started = time.perf_counter()
-            encoder = open_encoder(package)
-            self._came(package, time.perf_counter() - started)
-            return encoder
+        def open_encoder(package: Package) -> Encoder[_Input]:
+            return program.open_encoder(package, self)
 
-        return Repository(root, accepts, opened, self._went)
-
-    def _came(self, package: Package, seconds: float) -> None:
-        manifest = package.manifest
-        self.metrics.model_load_seconds.labels(manifest.id).set(seconds)
-        self.metrics.model_info.labels(*_facts(package)).set(1)
-        facts = {"model": manifest.id, "space": manifest.space, "ms": round(1000 * seconds)}
-        _log.info("model loaded", extra={"f": facts})
-
-    def _went(self, package: Package) -> None:
-        self.metrics.model_info.remove(*_facts(package))
-        _log.info("model unloaded", extra={"f": {"model": package.manifest.id}})
-
-
-def _facts(package: Package) -> tuple[str, str, str, str]:
-    manifest = package.manifest
-    return manifest.name, manifest.version, manifest.space, package.fingerprint
+        return Repository(folder, open_encoder, thread, Report(self.metrics), budget_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +107,8 @@ async def hosting(
         SensoriumError: a package is missing or fails a check.
         OSError: a port is taken.
     """
-    with _host(program.name, config) as shared:
-        repository = shared.repository(
-            config.models, program.accepts, lambda package: program.open_encoder(package, shared)
-        )
+    with _host(program.name, config) as shared, ThreadPoolExecutor(1, thread_name_prefix="open") as thread:
+        repository = shared.repository(config, program, thread)
         limits = model_pb2.Limits(max_message_bytes=server_config.max_message_bytes, max_items=server_config.max_items)
         limits.MergeFrom(program.limits)
 
@@ -136,8 +118,9 @@ async def hosting(
 
         services = (program.service, _MODEL_SERVICE)
         tracing = Tracing(program.name, os.environ)
-        async with listening(program.name, server_config, services, add, shared.metrics, tracing) as running:
-            await repository.load_all(config.load_models)
+        listener = listening(program.name, server_config, services, add, shared.metrics, tracing)
+        async with contextlib.aclosing(repository), listener as running:
+            await repository.load_all()
             tasks = [asyncio.create_task(_watch(repository, running.health, config))]
             if config.watch_s:
                 tasks.append(asyncio.create_task(_follow(repository, config.watch_s)))
@@ -162,13 +145,23 @@ def _host(name: str, config: HostingConfig) -> Iterator[Host]:
 
 
 async def _watch(repository: Repository[Any], health: Health, config: HostingConfig) -> None:
-    """Runs each model's canary every so often, and at once after a failure; health follows the outcome."""
+    """Runs each model's canary every so often, and at once after a failure or a change; health follows the outcome."""
     while True:
-        failed = [encoder for encoder in repository.encoders if not await _answers(encoder, config.canary_timeout_s)]
-        await health.set_serving(not failed)
-        await _first_failure(
-            repository, min(_RETRY_S, config.canary_interval_s) if failed else config.canary_interval_s
-        )
+        repository.changed.clear()
+        is_healthy = await _all_answer(repository, config.canary_timeout_s)
+        await health.set_serving(is_healthy)
+        interval_s = config.canary_interval_s
+        await _first_event(repository, interval_s if is_healthy else min(_RETRY_S, interval_s))
+
+
+async def _all_answer(repository: Repository[Any], timeout_s: float) -> bool:
+    """Whether every model answers; one that was unloaded meanwhile does not count, nor is it held."""
+    failed = []
+    for seen in [weakref.ref(encoder) for encoder in repository.encoders]:
+        encoder = seen()
+        if encoder is not None and not await _answers(encoder, timeout_s):
+            failed.append(seen)
+    return not any(seen() in repository.encoders for seen in failed)
 
 
 async def _follow(repository: Repository[Any], every_s: float) -> None:
@@ -192,12 +185,13 @@ async def _answers(encoder: Encoder[Any], timeout_s: float) -> bool:
     return True
 
 
-async def _first_failure(repository: Repository[Any], timeout_s: float) -> None:
-    """Returns when a healthy model reports a failure, or after `timeout_s`."""
-    waits = [asyncio.create_task(each.failure.wait()) for each in repository.encoders if not each.failure.is_set()]
-    if not waits:
-        await asyncio.sleep(timeout_s)
-        return
+async def _first_event(repository: Repository[Any], timeout_s: float) -> None:
+    """Returns when a healthy model reports a failure, when a model comes or goes, or after `timeout_s`.
+
+    No encoder is held meanwhile, so that one that goes is freed.
+    """
+    failures = [encoder.failure for encoder in repository.encoders if not encoder.failure.is_set()]
+    waits = [asyncio.create_task(event.wait()) for event in (repository.changed, *failures)]
     try:
         await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, TypeVarTuple
 
 from sensorium.errors import FailedPrecondition, NotFound, Reason, SensoriumError, Unavailable
+from shared.hosting.budget import Held, OverBudget, absence_text, budget_text, choose_leaving, weight_bytes
+from shared.hosting.folder import ModelFolder
+from shared.hosting.report import Report, Unload
 from shared.inference.encoder import Encoder
 from shared.inference.manifest import Manifest
-from shared.inference.package import Package, find_package, find_packages, open_package, version_key
+from shared.inference.package import Package, version_key
 
 _Input = TypeVar("_Input")
-_Stamp = tuple[int, int, int]  # of a manifest: time of writing, size, inode
+_Result = TypeVar("_Result")
+_Given = TypeVarTuple("_Given")
 
 _log = logging.getLogger("sensorium.models")
+
+# Calls find these by their spaces and name no model, so nobody could be told why one is missing.
+_FOUND_BY_SPACE = ("fuse", "project")
 
 
 class Repository(Generic[_Input]):
     """Loads packages from a folder, finds them by name, lets them go.
 
-    accepts: which packages this server is for.
-    open_encoder: opens and warms up one package; runs in a thread.
-    on_unload: hears of a package that went.
-    The first model loaded of each task is the default one.
+    open_encoder: opens and warms up one package; runs in `thread`.
+    thread: for what blocks; a single one, since what is freed of its allocations serves the next package.
+    budget_bytes: what the weights of all models may take together; 0 for no bound.
+    The first model loaded of each task is the default one. A model that went lives on in the calls that hold it: they
+    end as they would, and the last of them frees its memory.
     """
 
     def __init__(
         self,
-        root: Path,
-        accepts: Callable[[Manifest], bool],
+        folder: ModelFolder,
         open_encoder: Callable[[Package], Encoder[_Input]],
-        on_unload: Callable[[Package], None],
+        thread: Executor,
+        report: Report,
+        budget_bytes: int,
     ) -> None:
         """Loads nothing yet; until `load_all` has ended, `get` says that the server is loading."""
+        self.changed = asyncio.Event()  # set whenever a model comes or goes; whoever reacts to it clears it
         self._is_starting = True
-        self._root = root
-        self._accepts = accepts
+        self._folder = folder
         self._open = open_encoder
-        self._on_unload = on_unload
+        self._thread = thread
+        self._report = report
+        self._budget_bytes = budget_bytes
         self._loaded: dict[str, Encoder[_Input]] = {}
-        self._wanted: Sequence[str] = ()
-        self._stamps: Mapping[Path, _Stamp] = {}
+        self._sizes: dict[str, int] = {}  # of what is loaded, in bytes
+        self._left_out: dict[Path, Manifest] = {}  # what the budget keeps unloaded
+        self._loads: set[asyncio.Task[Encoder[_Input]]] = set()
         self._turn = asyncio.Lock()  # one package is opened at a time: each takes memory and every CPU
 
     @property
@@ -52,19 +65,31 @@ class Repository(Generic[_Input]):
         """What is loaded, in the order of loading."""
         return tuple(self._loaded.values())
 
-    async def load_all(self, models: str) -> None:
-        """Loads `models` (comma-separated), or where that is empty the highest version of each fitting package.
+    async def load_all(self) -> None:
+        """Loads what is wanted; where nothing was named, what the budget has no room for is left out.
 
         Raises:
-            SensoriumError: a package is missing or fails a check, or none fits.
+            SensoriumError: a package is missing, fails a check or was named and does not fit, or none is for us.
         """
-        self._wanted = [name.strip() for name in models.split(",") if name.strip()]
-        self._stamps = await asyncio.to_thread(self._stamped)
-        for model in self._wanted or await asyncio.to_thread(self._fitting):
+        await self._in_thread(self._folder.look)
+        for model in self._folder.wanted:
             await self.load(model)
+        if not self._folder.wanted:
+            await self._load_fitting()
         if not self._loaded:
-            raise NotFound(f"the model folder {self._root} has no package for this service (SENSORIUM_MODELS)")
+            bound = f" that {budget_text(self._budget_bytes)} has room for" if self._left_out else ""
+            raise NotFound(
+                f"the model folder {self._folder.root} has no package for this service{bound} (SENSORIUM_MODELS)"
+            )
         self._is_starting = False
+
+    async def _load_fitting(self) -> None:
+        for package in await self._in_thread(self._folder.fitting):
+            try:
+                await self.load(package.manifest.id)
+            except OverBudget as refusal:
+                self._left_out[package.folder] = package.manifest
+                _log.warning("a package is left out", extra={"f": {"folder": str(package.folder), "why": str(refusal)}})
 
     async def refresh(self) -> None:
         """Brings what is served in line with the folder, without a gap.
@@ -73,76 +98,39 @@ class Repository(Generic[_Input]):
         go, but for a default model.
         A package that fails keeps what was served, says why in the log, and is tried again when it changes.
         """
-        stamps = await asyncio.to_thread(self._stamped)
-        changed = [folder for folder, stamp in stamps.items() if self._stamps.get(folder) != stamp]
-        self._stamps = stamps
-        for folder in changed:
-            if self._is_wanted(folder, stamps):
-                await self._replace(folder)
+        for folder in await self._in_thread(self._folder.look):
+            async with self._turn:
+                older = [each for each in self.encoders if self._folder.replaces(folder, each.package.manifest)]
+                await self._try_to_bring(folder, older)
+        there = self._folder.packages
+        self._left_out = {folder: manifest for folder, manifest in self._left_out.items() if folder in there}
         for encoder in self.encoders:
-            if encoder.package.folder not in stamps and not self.is_default(encoder.package.manifest):
-                self.unload(encoder.package.manifest.id)
-
-    def _stamped(self) -> dict[Path, _Stamp]:
-        """Returns the packages of the folder, each with what tells that its manifest was written anew."""
-        found = {}
-        for folder in find_packages(self._root):
-            with contextlib.suppress(FileNotFoundError):  # it went just now
-                state = (folder / "manifest.json").stat()
-                found[folder] = (state.st_mtime_ns, state.st_size, state.st_ino)
-        return found
-
-    def _is_wanted(self, folder: Path, stamps: Mapping[Path, _Stamp]) -> bool:
-        """Returns whether a package is one that was named, or the highest version of a name that counts."""
-        name = folder.parent.name
-        if f"{name}@{folder.name}" in self._wanted:
-            return True
-        versions = [version_key(other.name) for other in stamps if other.parent == folder.parent]
-        return (not self._wanted or name in self._wanted) and version_key(folder.name) == max(versions)
-
-    async def _replace(self, folder: Path) -> None:
-        async with self._turn:
-            try:
-                encoder = await asyncio.to_thread(self._opened, folder)
-            except (SensoriumError, OSError) as fault:
-                if not (isinstance(fault, FailedPrecondition) and fault.reason == Reason.MODALITY_UNSUPPORTED):
-                    _log.error("a package is not loaded", exc_info=fault, extra={"f": {"folder": str(folder)}})
-                return
-            self._put(encoder)
-
-    def _put(self, encoder: Encoder[_Input]) -> None:
-        """Serves a package in the place of those versions of its name that were not asked for by version."""
-        package = encoder.package
-        loaded: dict[str, Encoder[_Input]] = {}
-        old = []
-        for key, each in self._loaded.items():
-            is_pinned = key in self._wanted and key != package.manifest.id
-            if each.package.manifest.name == package.manifest.name and not is_pinned:
-                loaded[package.manifest.id] = encoder  # in its place, so that a default model stays the default
-                old.append(each.package)
-            else:
-                loaded[key] = each
-        loaded.setdefault(package.manifest.id, encoder)
-        self._loaded = loaded
-        for gone in old:
-            if (gone.manifest.id, gone.fingerprint) != (package.manifest.id, package.fingerprint):
-                self._on_unload(gone)
+            if encoder.package.folder not in there and not self.is_default(encoder.package.manifest):
+                self._let_go(encoder, "gone")
 
     async def load(self, model: str) -> Encoder[_Input]:
-        """Opens, checks and warms up a package, and serves it from then on.
+        """Opens, checks and warms up a package, and serves it from then on; cancelling stops the wait alone.
 
         Raises:
             NotFound: the folder has no such package.
-            FailedPrecondition: it fails a check, or is for another service.
+            FailedPrecondition: it fails a check, is for another service, or does not fit into the budget.
         """
+        task = asyncio.create_task(self._load(model))  # a thread cannot be stopped, and its work would be lost
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
+        return await asyncio.shield(task)
+
+    async def aclose(self) -> None:
+        """Gives up the loads that run, as far as a thread can be."""
+        for task in self._loads:
+            task.cancel()
+        await asyncio.gather(*self._loads, return_exceptions=True)
+
+    async def _load(self, model: str) -> Encoder[_Input]:
         async with self._turn:
-            folder = await asyncio.to_thread(find_package, self._root, model)
+            folder = await self._in_thread(self._folder.find, model)
             loaded = self._loaded.get(f"{folder.parent.name}@{folder.name}")
-            if loaded is not None:
-                return loaded
-            encoder = await asyncio.to_thread(self._opened, folder)
-            self._loaded[encoder.package.manifest.id] = encoder
-            return encoder
+            return loaded or await self._bring(folder, ())
 
     def unload(self, model: str) -> Encoder[_Input]:
         """Lets a model go; calls that run on it end as they would.
@@ -154,13 +142,10 @@ class Repository(Generic[_Input]):
         encoder = self.get(model)
         manifest = encoder.package.manifest
         if self.is_default(manifest):
-            raise FailedPrecondition(
-                f"{manifest.id} is the default model of this service and stays loaded",
-                reason=Reason.FIELD_INVALID,
-                field="model",
-            )
-        self._on_unload(encoder.package)
-        return self._loaded.pop(manifest.id)
+            problem = f"{manifest.id} is the default model of this service and stays loaded"
+            raise FailedPrecondition(problem, reason=Reason.FIELD_INVALID, field="model")
+        self._let_go(encoder, "requested")
+        return encoder
 
     def get(self, model: str, task: str = "", field: str = "model") -> Encoder[_Input]:
         """Returns `name` (its highest loaded version), `name@version`, or for "" the default model of the task.
@@ -173,40 +158,93 @@ class Repository(Generic[_Input]):
         """
         if self._is_starting:
             raise Unavailable("the service is loading its models", reason=Reason.LOADING, retry_after_s=1.0)
-        fitting = [encoder for encoder in self.encoders if task in ("", encoder.package.manifest.task)]
-        if not model and fitting:
-            return fitting[0]
-        name, _, version = model.partition("@")
-        matches = [
-            encoder
-            for encoder in fitting
-            if encoder.package.manifest.name == name and version in ("", encoder.package.manifest.version)
-        ]
+        matches = [encoder for encoder in self.encoders if _is_meant(encoder.package.manifest, model, task)]
         if not matches:
-            available = ", ".join(encoder.package.manifest.id for encoder in fitting)
-            raise NotFound(
-                f"no model {model!r} is loaded; this service has {available or 'none of this task'}",
-                field=field,
-                metadata={"model": model[:100], "available": available[:500]},
-            )
-        return max(matches, key=lambda encoder: version_key(encoder.package.manifest.version))
+            raise self._not_found(model, task, field)
+        found = max(matches, key=lambda each: version_key(each.package.manifest.version)) if model else matches[0]
+        found.used_at = time.monotonic()
+        return found
 
     def is_default(self, manifest: Manifest) -> bool:
         """Whether calls that name no model are answered by this one; a bridge is found by its spaces, never so."""
         return manifest.task != "project" and self.get("", manifest.task).package.manifest.id == manifest.id
 
-    def _fitting(self) -> list[str]:
-        """Returns the highest version of each package that this server is for."""
-        highest = {folder.parent.name: folder for folder in find_packages(self._root)}
-        manifests = [open_package(folder).manifest for folder in highest.values()]
-        return [manifest.id for manifest in manifests if self._accepts(manifest)]
+    def _not_found(self, model: str, task: str, field: str) -> NotFound:
+        fitting = [each.package.manifest for each in self.encoders if task in ("", each.package.manifest.task)]
+        available = ", ".join(manifest.id for manifest in fitting)
+        left_out = [manifest for manifest in self._left_out.values() if _is_meant(manifest, model, task)]
+        why = absence_text(left_out[-1].id, self._budget_bytes) if left_out else ""
+        return NotFound(
+            f"no model {model!r} is loaded; this service has {available or 'none of this task'}{why}",
+            field=field,
+            metadata={"model": model[:100], "available": available[:500]},
+        )
 
-    def _opened(self, folder: Path) -> Encoder[_Input]:
-        package = open_package(folder)
-        if not self._accepts(package.manifest):
-            raise FailedPrecondition(
-                f"model package {package.manifest.id} is for another service: task {package.manifest.task}"
-                f" {package.manifest.modality}".rstrip(),
-                reason=Reason.MODALITY_UNSUPPORTED,
-            )
-        return self._open(package)
+    async def _try_to_bring(self, folder: Path, older: Sequence[Encoder[_Input]] = ()) -> None:
+        try:
+            await self._bring(folder, older)
+        except (SensoriumError, OSError) as fault:
+            if not (isinstance(fault, FailedPrecondition) and fault.reason == Reason.MODALITY_UNSUPPORTED):
+                _log.error("a package is not loaded", exc_info=fault, extra={"f": {"folder": str(folder)}})
+
+    async def _bring(self, folder: Path, older: Sequence[Encoder[_Input]]) -> Encoder[_Input]:
+        """Serves a package in the place of older versions; for one that cannot be opened, nothing is given up."""
+        started = time.perf_counter()
+        package = await self._in_thread(self._folder.open, folder)
+        size_bytes = await self._in_thread(weight_bytes, package)
+        leaving = self._make_room(package.manifest.id, size_bytes, older)
+        try:
+            encoder = await self._in_thread(self._open, package)
+        except (SensoriumError, OSError):
+            for each in leaving:
+                await self._try_to_bring(each)
+            raise
+        self._put(encoder, older)
+        self._sizes[package.manifest.id] = size_bytes
+        self._left_out.pop(folder, None)
+        self._report.came(encoder, size_bytes, time.perf_counter() - started)
+        self.changed.set()
+        return encoder
+
+    def _make_room(self, model: str, size_bytes: int, older: Sequence[Encoder[_Input]]) -> Sequence[Path]:
+        """Lets models go so that another one fits beside the rest but for `older`; returns their packages."""
+        held = {each.package.manifest.id: each for each in self.encoders if each not in older}
+        facts = [Held(name, self._sizes[name], each.used_at, self._stays(each)) for name, each in held.items()]
+        leaving = [held[name] for name in choose_leaving(model, size_bytes, facts, self._budget_bytes)]
+        for encoder in leaving:
+            self._let_go(encoder, "budget")
+            self._left_out[encoder.package.folder] = encoder.package.manifest
+        return [encoder.package.folder for encoder in leaving]
+
+    def _stays(self, encoder: Encoder[_Input]) -> bool:
+        """Whether the budget may not touch a model: a default, one named at start, one that is found by its spaces."""
+        manifest = encoder.package.manifest
+        is_kept = self._folder.names(manifest) or manifest.task in _FOUND_BY_SPACE
+        return self._is_starting or is_kept or self.is_default(manifest)
+
+    async def _in_thread(self, do: Callable[[*_Given], _Result], *given: *_Given) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, do, *given)
+
+    def _put(self, encoder: Encoder[_Input], older: Sequence[Encoder[_Input]]) -> None:
+        """Serves a model in the place of others, so that the successor of a default model is the default."""
+        replaced = [each for each in older if each in self.encoders]
+        model = encoder.package.manifest.id
+        places = {model if each in replaced else key: each for key, each in self._loaded.items()}
+        self._loaded = places | {model: encoder}
+        for each in replaced:
+            self._tell_gone(each, "replaced")
+
+    def _let_go(self, encoder: Encoder[_Input], reason: Unload) -> None:
+        del self._loaded[encoder.package.manifest.id]
+        self._tell_gone(encoder, reason)
+
+    def _tell_gone(self, encoder: Encoder[_Input], reason: Unload) -> None:
+        del self._sizes[encoder.package.manifest.id]
+        self._report.went(encoder, reason)
+        self.changed.set()
+
+
+def _is_meant(manifest: Manifest, model: str, task: str) -> bool:
+    name, _, version = model.partition("@")
+    is_named = not model or (manifest.name == name and version in ("", manifest.version))
+    return is_named and task in ("", manifest.task)

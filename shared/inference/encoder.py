@@ -60,6 +60,9 @@ class Encoder(Generic[_Input]):
     canary: an input that warms the model up and later tells whether it still answers.
     inputs_per_job: how many inputs one thread job prepares: 1 where an input is heavy (pictures, sound), more where a
         job would cost more than the work (texts).
+    used_at: when it was last asked for, in seconds of `time.monotonic()`.
+
+    Nothing in it refers back to it in a circle: the last call that holds it frees its memory, without the collector.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Encoder(Generic[_Input]):
         self._pools = pools
         self._inputs_per_job = inputs_per_job
         self._observer = observer
+        self.used_at = time.monotonic()
         self._canary = prepare(canary).rows
         for row in self._canary:
             model.warm_up(row)
@@ -118,6 +122,7 @@ class Encoder(Generic[_Input]):
         Raises:
             Overloaded: the queue is full; nothing was computed.
         """
+        self.used_at = time.monotonic()
         self._scheduler.admit(len(inputs))
         step = self._inputs_per_job
         jobs = [inputs[at : at + step] for at in range(0, len(inputs), step)]
@@ -134,6 +139,10 @@ class Encoder(Generic[_Input]):
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout_s):
             await loop.run_in_executor(self._pools.compute, self._model.compute, self._canary)
+
+    def retire(self) -> None:
+        """Says that no new calls will come; those that run end as they would."""
+        self._observer.retired()
 
     async def close(self) -> None:
         """Waits for the running batches; what still waits is cancelled."""

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -61,6 +62,9 @@ class Observer(Protocol):
     def queue_changed(self, priority: str, items: int, cost: int) -> None:
         """The queue of one priority grew or shrank."""
 
+    def retired(self) -> None:
+        """The model takes no new calls; those that run may still end."""
+
 
 class Scheduler:
     """See the module.
@@ -91,7 +95,7 @@ class Scheduler:
         self._pads = pads
         self._observer = observer
         self._lanes: dict[Priority, Lane[Computed]] = {
-            name: Lane(padded_length, pads=pads, on_drop=self._drop) for name in PRIORITIES
+            name: Lane(padded_length, pads=pads, on_drop=partial(_drop, observer)) for name in PRIORITIES
         }
         self._order = 0
         self._interactive_in_a_row = 0
@@ -187,10 +191,11 @@ class Scheduler:
     async def _compute_singly(self, batch: list[Entry[Computed]], fault: Exception) -> None:
         """Gives each row of a failed batch a try alone: a row that breaks the model breaks no other's answer."""
         self.failure.set()
+        if len(batch) == 1:
+            _resolve(batch[0].future, as_bug(fault))
+            return
         for entry in batch:
             try:
-                if len(batch) == 1:
-                    raise fault
                 await self._compute_batch([entry])
             except Exception as cause:  # noqa: BLE001  # as above; handed on to the row's caller
                 _resolve(entry.future, as_bug(cause))
@@ -210,11 +215,6 @@ class Scheduler:
             if not entry.future.done():
                 entry.future.set_result(Computed(vector, int(waited * 1e9), int(inference_s * 1e9), len(batch)))
 
-    def _drop(self, entry: Entry[Computed]) -> None:
-        is_expired = entry.deadline <= time.monotonic()
-        self._observer.dropped("expired" if is_expired else "cancelled")
-        _resolve(entry.future, DeadlineExceeded("the deadline passed while the item waited for the model"))
-
     def _tell(self, priority: Priority) -> None:
         lane = self._lanes[priority]
         self._observer.queue_changed(priority, lane.size, lane.cost)
@@ -225,6 +225,12 @@ def as_bug(cause: Exception) -> InternalError:
     reference = uuid.uuid4().hex[:12]
     _log.error("a bug", exc_info=cause, extra={"f": {"reference": reference}})
     return InternalError(f"internal error; its reference is {reference}", metadata={"reference": reference})
+
+
+def _drop(observer: Observer, entry: Entry[Computed]) -> None:
+    is_expired = entry.deadline <= time.monotonic()
+    observer.dropped("expired" if is_expired else "cancelled")
+    _resolve(entry.future, DeadlineExceeded("the deadline passed while the item waited for the model"))
 
 
 def _resolve(future: asyncio.Future[Computed], fault: Exception) -> None:

@@ -50,6 +50,17 @@ class Metrics:
         self.model_info = self._gauge(
             "model_info", "Models that are loaded; always 1.", "model", "version", "space", "fingerprint"
         )
+        self.model_bytes = self._gauge(
+            "model_bytes",
+            "Size on disk of a loaded model's graphs and weights, as the memory budget counts it.",
+            "model",
+        )
+        self.memory_budget_bytes = self._gauge(
+            "memory_budget_bytes", "What the loaded models may take together; 0 where nothing bounds them."
+        )
+        self.model_unloads = self._counter(
+            "model_unloads", "Models that went: requested, budget, replaced, gone.", "reason"
+        )
         self.serving = self._gauge("serving", "1 where the health service says SERVING.", "grpc_service")
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
@@ -78,6 +89,7 @@ class ModelMetrics:
         self._padding_ratio = metrics.padding_ratio.labels(model)
         self._metrics = metrics
         self._model = model
+        self._is_retired = False
 
     def batch_done(
         self, *, items: int, real_cost: int, padded_cost: int, queue_s: Sequence[float], inference_s: float
@@ -105,6 +117,15 @@ class ModelMetrics:
         self._metrics.dropped.labels(self._model, reason).inc(count)
 
     def queue_changed(self, priority: str, items: int, cost: int) -> None:
-        """Notes what waits."""
+        """Notes what waits; a retired model's gauges are gone for good."""
+        if self._is_retired:
+            return
         self._metrics.queue_items.labels(self._model, priority).set(items)
         self._metrics.queue_cost.labels(self._model, priority).set(cost)
+
+    def retired(self) -> None:
+        """Takes away the gauges of what waits; the counters stay, so that rates over the time before hold."""
+        self._is_retired = True
+        for priority in ("interactive", "batch"):
+            self._metrics.queue_items.remove(self._model, priority)
+            self._metrics.queue_cost.remove(self._model, priority)

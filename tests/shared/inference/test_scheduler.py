@@ -57,6 +57,8 @@ class Notes:
 
     def queue_changed(self, priority: str, items: int, cost: int) -> None: ...
 
+    def retired(self) -> None: ...
+
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
