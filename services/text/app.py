@@ -46,9 +46,8 @@ def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Text
     preprocessor = TextPreprocessor(package, config.max_text_bytes)
     numbers = preprocessor.numbers
     pads = {} if numbers.fixed_length else {**dict.fromkeys(_ZEROS, 0), "input_ids": numbers.pad_id}
-    return shared.encoder(
-        Model(package, pads, numbers.pad_multiple, numbers.max_tokens), preprocessor, Text("canary"), _TEXTS_PER_JOB
-    )
+    multiple, most = numbers.padded_to or numbers.pad_multiple, numbers.padded_to or numbers.max_tokens
+    return shared.encoder(Model(package, pads, multiple, most), preprocessor, Text("canary"), _TEXTS_PER_JOB)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

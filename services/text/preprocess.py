@@ -25,6 +25,8 @@ class TextNumbers:
     accepts_empty: whether the empty text, special tokens alone, is a valid input.
     masks_prompt: whether the prompt's tokens are seen by the model but left out when its states are pooled.
     first_position: what `position_ids` count from.
+    padded_to: every input is padded to this many tokens, with a mask; 0 where batches are padded to their longest.
+    truncation_side: which end is cut, `right` or `left`; special tokens stay.
     """
 
     tokenizer: str
@@ -36,6 +38,8 @@ class TextNumbers:
     lowercase: bool
     masks_prompt: bool = False
     first_position: int = 0
+    padded_to: int = 0
+    truncation_side: str = "right"
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> TextNumbers:
@@ -44,7 +48,7 @@ class TextNumbers:
         return cls(**{name: preprocess[name] for name in needed})
 
 
-_OPTIONAL = ("masks_prompt", "first_position")
+_OPTIONAL = ("masks_prompt", "first_position", "padded_to", "truncation_side")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class TextPreprocessor:
         # Two of them: truncation is a state of a tokenizer, and threads share it.
         self._whole = _load(package, label, self.numbers)
         self._cut = _load(package, label, self.numbers)
-        self._cut.enable_truncation(self.numbers.max_tokens)  # the closing special tokens stay
+        self._cut.enable_truncation(self.numbers.max_tokens, direction=self.numbers.truncation_side)
 
     def tokenize(self, text: Text) -> Tokenized:
         """Returns the tokens that the model sees.
@@ -134,7 +138,7 @@ class TextPreprocessor:
         """Returns how many tokens a prompt has at the start of a text (sentence-transformers `include_prompt`)."""
         if not prompt:
             return 0
-        encoding = self._whole.encode(prompt)
+        encoding = self._cut.encode(prompt)
         return len(encoding.ids) - encoding.special_tokens_mask[-1]
 
 

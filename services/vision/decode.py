@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import imagesize
@@ -26,9 +25,8 @@ _SIGNATURES = {
 }
 _SUPPORTED = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 
-# EXIF orientation to the turn that shows the picture upright (EXIF 2.32, tag 0x0112); 2, 4, 5 and 7 are mirrored too.
-_QUARTER_TURNS = {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}
-_MIRRORED = (2, 4, 5, 7)
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound only warns; ImageLimits is checked before a picture is decoded
+_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names of 16-bit grey, of which 8 are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +47,8 @@ def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
     if len(data) > limits.max_bytes:
         raise _too_large(len(data), limits.max_bytes, "bytes")
     info = _header(data, kind)
-    if info.width * info.height > limits.max_pixels:
-        raise _too_large(info.width * info.height, limits.max_pixels, f"pixels ({info.width} x {info.height})")
-    pixels = _cmyk(data) if kind == "JPEG" and info.channels == 4 else _decoded(data, kind, info)
+    _check_pixels(info.width, info.height, limits)
+    pixels = _by_opencv(data) if _is_plain(data, kind, info) else _by_pillow(data, kind, limits)
     if pixels is None:
         raise InvalidInput(
             f"is a {kind} file that ends early or is damaged; send the whole file",
@@ -62,27 +59,40 @@ def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
     return pixels
 
 
-def _decoded(data: bytes, kind: str, info: imagesize.ImageInfo) -> NDArray[np.uint8] | None:
+def _is_plain(data: bytes, kind: str, info: imagesize.ImageInfo) -> bool:
+    """Whether OpenCV, which is faster, gives the reference's pixels: of a JPEG in RGB or grey, and of an opaque PNG."""
+    if kind == "JPEG":
+        return bool(info.channels != 4)  # of CMYK it is a level off
+    return kind == "PNG" and info.channels not in (2, 4) and b"tRNS" not in data
+
+
+def _by_opencv(data: bytes) -> NDArray[np.uint8] | None:
     """Returns (h, w, 3) uint8; None where the file is damaged."""
-    buffer = np.frombuffer(data, np.uint8)
-    has_alpha = kind in ("GIF", "TIFF", "WebP") or (kind == "PNG" and (info.channels in (2, 4) or b"tRNS" in data))
     try:
-        if has_alpha:
-            pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-            if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 4:
-                return np.ascontiguousarray(_upright(_on_white(pixels), info.rotation))
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
     return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _cmyk(data: bytes) -> NDArray[np.uint8] | None:
-    """Returns (h, w, 3) uint8 of a JPEG of four colours, whose conversion by OpenCV is a level off the reference's."""
+def _by_pillow(data: bytes, kind: str, limits: ImageLimits) -> NDArray[np.uint8] | None:
+    """Returns (h, w, 3) uint8 as the reference makes it, and alpha on white; None where the file is damaged."""
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError):  # Pillow's words for damage
+        with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+            _check_pixels(picture.width, picture.height, limits)  # a file may state two sizes
+            if picture.mode in _DEEP_MODES:
+                grey = np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint16) >> 8
+                return np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8)
+            if picture.mode in ("F", "I"):
+                raise _undecodable(f"has {kind} pixels of 32 bits; send 8 or 16 bits a channel")
+            upright = ImageOps.exif_transpose(picture)
+            if not upright.has_transparency_data:
+                return np.asarray(upright.convert("RGB"))
+            colours = upright.convert("RGBA")
+            return np.asarray(Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB"))
+    except InvalidInput:
+        raise
+    except Exception:  # noqa: BLE001  # a damaged file raises whatever its codec met
         return None
 
 
@@ -103,25 +113,13 @@ def _recognized(data: bytes) -> str:
         if data.startswith(signature):
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
+        return "WEBP"
     raise _undecodable(f"is no picture that is known here; send a {_SUPPORTED} file")
 
 
-def _on_white(bgra: NDArray[Any]) -> NDArray[np.uint8]:
-    """Returns (h, w, 3) uint8 RGB: round((s * a + 255 * (255 - a)) / 255), as Pillow's alpha_composite on white.
-
-    Any: OpenCV gives uint8, or uint16 for a 16-bit file.
-    """
-    if bgra.dtype == np.uint16:
-        bgra = bgra >> 8
-    rgba = cv2.cvtColor(bgra.astype(np.uint8), cv2.COLOR_BGRA2RGBA).astype(np.uint32)
-    alpha = rgba[:, :, 3:]
-    return ((rgba[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    turned = np.rot90(rgb, _QUARTER_TURNS.get(orientation, 0))
-    return turned[:, ::-1] if orientation in _MIRRORED else turned
+def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise _too_large(width * height, limits.max_pixels, f"pixels ({width} x {height})")
 
 
 def _undecodable(problem: str) -> InvalidInput:

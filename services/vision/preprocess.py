@@ -18,7 +18,7 @@ class ImageNumbers:
     """What the manifest's `preprocess` says of an image model.
 
     size: (height, width) of the model's input; `shortest_edge` is the short side before the centre crop to `size`,
-        or 0 where the picture is stretched to `size`.
+        or 0 where the picture is stretched: to `stretched` (height, width) and then cropped, or to `size` itself.
     mean, std: per channel, of pixels that were multiplied by `rescale`.
     """
 
@@ -29,6 +29,7 @@ class ImageNumbers:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     rescale: float = 1 / 255
+    stretched: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> ImageNumbers:
@@ -45,6 +46,7 @@ class ImageNumbers:
             mean=tuple(preprocess["mean"]),
             std=tuple(preprocess["std"]),
             rescale=float(preprocess.get("rescale", 1 / 255)),
+            stretched=tuple(preprocess["stretched"]) if "stretched" in preprocess else None,
         )
 
 
@@ -58,10 +60,10 @@ def preprocess(rgb: NDArray[np.uint8], numbers: ImageNumbers) -> Prepared:
 
 def resize_and_crop(rgb: NDArray[np.uint8], numbers: ImageNumbers) -> NDArray[np.uint8]:
     """Returns the (height, width, 3) uint8 part of the resized picture that the model sees."""
-    if not numbers.shortest_edge:
-        return resize(rgb, numbers.size, resample=numbers.resample, mode=numbers.mode)
     height, width = numbers.size
-    whole = shortest_edge(rgb.shape[0], rgb.shape[1], numbers.shortest_edge)
+    whole = numbers.stretched or numbers.size
+    if numbers.shortest_edge:
+        whole = shortest_edge(rgb.shape[0], rgb.shape[1], numbers.shortest_edge)
     top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
     return resize(rgb, whole, (top, left, height, width), resample=numbers.resample, mode=numbers.mode)
 

@@ -28,9 +28,26 @@ class Graph:
     files: Sequence[str]
 
     @property
-    def mixes_batch(self) -> bool:
-        """Whether activations are quantized by the range of a whole batch, so that a row depends on the others."""
-        return any(node.op_type == "DynamicQuantizeLinear" for node in self.model.graph.node)
+    def runs_alone(self) -> str:
+        """Why inputs must be run one by one; empty where they need not.
+
+        Raises:
+            FailedPrecondition: the graph takes batches of one other size alone.
+        """
+        sizes = {shape[0] for shape in self.inputs.values() if shape and isinstance(shape[0], int)}
+        if sizes - {1}:
+            raise import_error(self.name, f"takes batches of {max(sizes)} alone; export it with a dynamic batch axis")
+        if sizes:
+            return "the graph was exported for one input at a time; a dynamic batch axis would be faster"
+        if any(node.op_type == "DynamicQuantizeLinear" for node in self.model.graph.node):
+            return "it quantizes over whole batches, which would make a vector depend on its neighbours"
+        return ""
+
+    @property
+    def token_count(self) -> int:
+        """The only number of tokens that the graph takes; 0 where it takes any."""
+        shape = self.inputs.get("input_ids", ())
+        return shape[1] if len(shape) > 1 and isinstance(shape[1], int) else 0
 
     def width(self, output: str) -> int:
         """Returns the last size of an output; 0 where it is symbolic."""

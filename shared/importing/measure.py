@@ -9,12 +9,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
+from onnx.external_data_helper import load_external_data_for_model
 
 from shared.importing.graph import Graph
 from shared.importing.hub_folder import HubFolder, import_error
 from shared.importing.surgery import after_product
 
 _TOKENS = 8
+_PROVIDERS = ["CPUExecutionProvider"]
 
 
 def width(folder: HubFolder, graph: Graph, output: str, numbers: Mapping[str, Any]) -> int:
@@ -24,23 +26,30 @@ def width(folder: HubFolder, graph: Graph, output: str, numbers: Mapping[str, An
         FailedPrecondition: the graph cannot be run on that.
     """
     try:
-        session = onnxruntime.InferenceSession(str(folder.root / graph.name), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(folder.root / graph.name), _options(), providers=_PROVIDERS)
         (result,) = session.run([output], {each.name: _made_up(each, numbers) for each in session.get_inputs()})
     except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
         raise import_error(graph.name, f"states no width for {output}, and a run fails: {str(fault)[:150]}") from None
     return int(result.shape[-1])
 
 
-def scale_and_bias(graph: Graph, output: str) -> tuple[float, float] | None:
+def scale_and_bias(folder: HubFolder, graph: Graph, output: str) -> tuple[float, float] | None:
     """Returns what logits are of the product of two vectors: scale * product + bias; None where that cannot be told."""
     part = after_product(graph, output)
     if part is None:
         return None
     model, product = part
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    load_external_data_for_model(model, str((folder.root / graph.name).parent))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), _options(), providers=_PROVIDERS)
     dtype = helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
     bias, sum_ = (float(session.run(None, {product: np.full((1, 1), value, dtype)})[0].item()) for value in (0, 1))
     return sum_ - bias, bias
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # warnings are about optimisations of a graph that is run once
+    return options
 
 
 def _made_up(wanted: onnxruntime.NodeArg, numbers: Mapping[str, Any]) -> NDArray[Any]:

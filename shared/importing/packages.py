@@ -67,7 +67,7 @@ def _write(folder: HubFolder, plan: ExportPlan, package: PackagePlan, target: Pa
         **({"prompts": dict(package.prompts)} if package.prompts else {}),
         **({"labels": list(package.labels)} if package.labels else {}),
         "limits": {
-            "max_batch_items": 1 if graph.mixes_batch else _MAX_BATCH_ITEMS,
+            "max_batch_items": 1 if graph.runs_alone else _MAX_BATCH_ITEMS,
             "max_batch_cost": package.max_batch_cost,
         },
         "licence": plan.licence,

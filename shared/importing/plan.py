@@ -52,7 +52,8 @@ class GraphPlan:
     files: what is copied from the export, with paths relative to it. made: what is written, by name.
     dim: the width of the output; 0 where only a run tells.
     inputs: names and shapes, for people.
-    mixes_batch: whether it computes a number over a whole batch, so that a row's result depends on the others.
+    runs_alone: why inputs must be run one by one; empty where they need not.
+    token_count: the only number of tokens that it takes; 0 where it takes any.
     """
 
     file: str
@@ -61,7 +62,8 @@ class GraphPlan:
     made: Mapping[str, bytes] = field(default_factory=dict)
     dim: int = 0
     inputs: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
-    mixes_batch: bool = False
+    runs_alone: str = ""
+    token_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

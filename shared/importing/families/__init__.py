@@ -70,7 +70,7 @@ def _checked(package: PackagePlan) -> PackagePlan:
     """Returns the package, whose width must be known by now."""
     if package.graph.dim < 1:
         raise import_error(package.graph.file, f"neither it nor config.json states the width of {package.graph.output}")
-    if not package.graph.mixes_batch:
+    if not package.graph.runs_alone:
         return package
-    remark = "quantizes over whole batches, which would make a vector depend on its neighbours: inputs run one by one"
+    remark = f"inputs run one by one: {package.graph.runs_alone}"
     return dataclasses.replace(package, remarks=[*package.remarks, remark])

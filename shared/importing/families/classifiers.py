@@ -37,10 +37,11 @@ def classifier(export: Export) -> list[PackagePlan]:
     Raises:
         FailedPrecondition: the labels are not stated, or the graph does not end in a linear layer.
     """
-    labels, activation = _labels(export.config), _activation(export.config)
+    activation = _activation(export.config)
     graph = find_graph(export, _GRAPHS)
     if LOGITS not in graph.outputs:
         raise import_error(graph.name, f"gives {', '.join(graph.outputs)}, but a classifier gives {LOGITS}")
+    labels = _labels(export.config, graph.width(LOGITS))
     if graph.width(LOGITS) not in (0, len(labels)):
         raise import_error(
             "config.json", f"`id2label` has {len(labels)} labels, but {graph.name} gives {graph.width(LOGITS)} logits"
@@ -49,7 +50,9 @@ def classifier(export: Export) -> list[PackagePlan]:
     place = PurePosixPath(graph.name)
     encoder, head = str(place.with_name("encoder.onnx")), str(place.with_name("classes.onnx"))
     weights = graph.files[1:]
-    body = GraphPlan(encoder, cut.output, weights, {encoder: cut.encoder}, cut.dim, graph.inputs, graph.mixes_batch)
+    body = GraphPlan(
+        encoder, cut.output, weights, {encoder: cut.encoder}, cut.dim, graph.inputs, graph.runs_alone, graph.token_count
+    )
     top = GraphPlan(head, LOGITS, weights, {head: cut.head}, cut.dim, {"embedding": ("batch", cut.dim)})
     calibration = Calibration(activation, 1.0)
     remarks = [f"the logits of {len(labels)} classes are made of these vectors by the package that ends in -classes"]
@@ -91,13 +94,13 @@ def _is_audio(export: Export) -> bool:
     )
 
 
-def _labels(config: JSON) -> list[str]:
-    """Returns the labels in the order of the logits.
+def _labels(config: JSON, count: int) -> list[str]:
+    """Returns the labels in the order of the logits; those that transformers makes up are in no file.
 
     Raises:
         FailedPrecondition: there are none, or one alone, or numbers are left out.
     """
-    raw = config.get("id2label") or {}
+    raw = config.get("id2label") or ({0: "LABEL_0", 1: "LABEL_1"} if count in (0, 2) else {})
     try:
         stated = {int(place): str(label) for place, label in raw.items()}
     except (AttributeError, ValueError):

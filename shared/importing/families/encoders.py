@@ -44,7 +44,7 @@ def find_graph(export: Export, names: tuple[str, ...]) -> Graph:
 
 def whole(graph: Graph, output: str, dim: int) -> GraphPlan:
     """Returns the plan of a graph that is taken as it is."""
-    return GraphPlan(graph.name, output, graph.files, {}, dim or graph.width(output), graph.inputs, graph.mixes_batch)
+    return _plan(graph, graph.name, output, dim, files=graph.files, inputs=graph.inputs)
 
 
 def part(graph: Graph, output: str, dim: int, name: str) -> GraphPlan:
@@ -52,8 +52,19 @@ def part(graph: Graph, output: str, dim: int, name: str) -> GraphPlan:
     file = str(PurePosixPath(graph.name).with_name(f"{name}.onnx"))
     made = only(graph, [output])
     inputs = {each.name: graph.inputs[each.name] for each in made.graph.input if each.name in graph.inputs}
-    made_file = {file: made.SerializeToString()}
-    return GraphPlan(file, output, graph.files[1:], made_file, dim or graph.width(output), inputs, graph.mixes_batch)
+    data = {file: made.SerializeToString()}
+    return _plan(graph, file, output, dim, files=graph.files[1:], made=data, inputs=inputs)
+
+
+def _plan(graph: Graph, file: str, output: str, dim: int, **facts: Any) -> GraphPlan:
+    return GraphPlan(
+        file,
+        output,
+        dim=dim or graph.width(output),
+        runs_alone=graph.runs_alone,
+        token_count=graph.token_count,
+        **facts,
+    )
 
 
 def embedding_output(graph: Graph, outputs: Sequence[str]) -> str:
@@ -65,6 +76,12 @@ def embedding_output(graph: Graph, outputs: Sequence[str]) -> str:
     for name in outputs:
         if name in graph.outputs:
             return name
+    if "logits" in graph.outputs and HIDDEN in outputs:
+        raise import_error(
+            graph.name,
+            "gives logits of a head that is not served; export the base model (the task feature-extraction), or a "
+            "classifier for one label set",
+        )
     raise import_error(
         graph.name,
         f"gives {', '.join(graph.outputs)}, but none of {', '.join(outputs)}, which would be an embedding: "
@@ -76,6 +93,9 @@ def text_package(
     export: Export, suffix: str, graph: GraphPlan, numbers: JSON, made: Mapping[str, bytes] | None = None, **facts: Any
 ) -> PackagePlan:
     """Returns the package of a text encoder. facts: further fields of the plan."""
+    if graph.token_count and not numbers["fixed_length"]:  # padded to that many, with a mask
+        limit = min(numbers["max_tokens"], graph.token_count)
+        numbers = {**numbers, "max_tokens": limit, "padded_to": graph.token_count}
     tokenizer = made_tokenizer(export.folder)
     return PackagePlan(
         suffix,

@@ -134,7 +134,7 @@ def _outputs(export: Export, side: _Side) -> Sequence[str]:
 
 
 def _calibration(export: Export, side: _Side, joint: Graph | None, activation: str) -> Calibration:
-    """Returns what is wished for, or what a joint graph computes its logits with, or what is known by name."""
+    """Returns what is wished for, or what a joint graph computes its logits with, or what is known."""
     wishes = export.wishes
     scale = wishes.logit_scale
     if side.name == "text" and wishes.text_logit_scale is not None:
@@ -142,7 +142,11 @@ def _calibration(export: Export, side: _Side, joint: Graph | None, activation: s
     if scale is not None:
         return Calibration(activation, scale, wishes.logit_bias)
     output = _LOGITS[side.name]
-    if joint is not None and output in joint.outputs and (found := measure.scale_and_bias(joint, output)):
+    if (
+        joint is not None
+        and output in joint.outputs
+        and (found := measure.scale_and_bias(export.folder, joint, output))
+    ):
         bias = found[1] if activation == "sigmoid" else None
         return Calibration(activation, found[0], bias)
     known = known_scale(export.config, wishes.source)

@@ -23,7 +23,7 @@ from shared.importing.families.encoders import (
 from shared.importing.families.known import known_pooling, known_prompts
 from shared.importing.graph import Graph
 from shared.importing.hub_folder import HubFolder, import_error
-from shared.importing.numbers.texts import text_limit, text_numbers
+from shared.importing.numbers.texts import sentence_config, text_limit, text_numbers
 from shared.importing.plan import PackagePlan
 from shared.importing.surgery import layers
 from shared.inference.model import HEAD_INPUT, HEAD_OUTPUT
@@ -70,8 +70,9 @@ def sentence_encoder(export: Export) -> list[PackagePlan]:
     steps = [step for kind, path in modules[2:] for step in _steps(folder, kind, path)]
     stated = folder.json("config_sentence_transformers.json")
     prompts, default = stated.get("prompts") or {}, stated.get("default_prompt_name")
-    named = {**prompts, **({"": prompts[default]} if default in prompts else {})}
-    lowercase = bool(folder.json("sentence_bert_config.json").get("do_lower_case"))
+    named = {name: text for name, text in prompts.items() if name and isinstance(text, str)}
+    named |= {"": named[default]} if default in named else {}
+    lowercase = bool(sentence_config(folder).get("do_lower_case"))
     return [_package(export, pooling, steps, named, lowercase=lowercase, masks_prompt=masks_prompt)]
 
 
@@ -160,9 +161,9 @@ def _pooling(config: JSON, name: str) -> str:
     a name, or a list of them in the order that counts.
     """
     stated = config.get("pooling_mode")
-    if stated is None and not any(f"pooling_mode_{key}" in config for key in _POOLING_KEYS):
-        raise import_error(f"{name}/config.json", "says no pooling; save the whole sentence-transformers folder")
-    if stated is None:
+    if not config:
+        raise import_error(f"{name}/config.json", "is missing; save the whole sentence-transformers folder")
+    if stated is None:  # where nothing is flagged, the mean is the reference's default
         flagged = [mode for key, mode in _POOLING_KEYS.items() if config.get(f"pooling_mode_{key}")]
         return "+".join(flagged or ["mean"])
     modes = [_POOLING_KEYS.get(str(mode), str(mode)) for mode in ([stated] if isinstance(stated, str) else stated)]

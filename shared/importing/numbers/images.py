@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from shared.importing.hub_folder import HubFolder, import_error
 from shared.importing.numbers.processors import processor
 
 _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
-_BILINEAR_KINDS = ("ViT", "ConvNext", "ConvNeXT")  # what `resample` is where a file leaves it out; others: bicubic
+
+_HALF, _IMAGENET = (0.5, 0.5, 0.5), (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_CLIP, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a class of image processors does where its file leaves it out.
+
+    keeps_shape: whether a `size` that is one number is the short side; else pictures are stretched to a square.
+    """
+
+    keeps_shape: bool
+    resample: int
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+# By the names of the classes before `ImageProcessor` or `FeatureExtractor`; others may take steps that are not done.
+_KINDS: Mapping[str, _Kind] = {
+    "CLIP": _Kind(keeps_shape=True, resample=3, mean=_CLIP, std=_CLIP_STD),
+    "ChineseCLIP": _Kind(keeps_shape=True, resample=3, mean=_CLIP, std=_CLIP_STD),
+    "Bit": _Kind(keeps_shape=True, resample=3, mean=_CLIP, std=_CLIP_STD),
+    "Siglip": _Kind(keeps_shape=False, resample=3, mean=_HALF, std=_HALF),
+    "ViT": _Kind(keeps_shape=False, resample=2, mean=_HALF, std=_HALF),
+    "DeiT": _Kind(keeps_shape=False, resample=3, mean=_IMAGENET, std=_IMAGENET_STD),
+    "Beit": _Kind(keeps_shape=False, resample=3, mean=_HALF, std=_HALF),
+    "DINOv3ViT": _Kind(keeps_shape=False, resample=2, mean=_IMAGENET, std=_IMAGENET_STD),
+    "ConvNext": _Kind(keeps_shape=True, resample=2, mean=_IMAGENET, std=_IMAGENET_STD),
+    "Levit": _Kind(keeps_shape=True, resample=3, mean=_IMAGENET, std=_IMAGENET_STD),
+    "MobileNetV1": _Kind(keeps_shape=True, resample=2, mean=_HALF, std=_HALF),
+    "MobileNetV2": _Kind(keeps_shape=True, resample=2, mean=_HALF, std=_HALF),
+}
+_CROP_SHARE = 224 / 256  # ConvNeXt and LeViT resize to the size over this, and crop
 
 
 def image_numbers(folder: HubFolder, mode: str) -> dict[str, Any]:
@@ -19,52 +55,76 @@ def image_numbers(folder: HubFolder, mode: str) -> dict[str, Any]:
         FailedPrecondition: the processor's file is missing, or says what is not done here.
     """
     file, raw = processor(folder, "image_processor")
-    kind = str(raw.get("image_processor_type") or raw.get("feature_extractor_type") or "")
-    size, shortest = _sizes(file, raw, kind)
-    resample = _RESAMPLE.get(raw.get("resample", 2 if kind.startswith(_BILINEAR_KINDS) else 3))
+    name, kind = _kind(file, raw)
+    size, shortest, stretched = _sizes(file, raw, name, kind)
+    resample = _RESAMPLE.get(raw.get("resample", kind.resample))
     if resample is None:
         raise import_error(file, f"`resample` is {raw.get('resample')}; only 1, 2 and 3 are done")
-    for name in ("do_pad", "do_thumbnail", "do_align_long_axis"):
-        if raw.get(name):
-            raise import_error(file, f"`{name}` is true, which is not done")
+    for flag in ("do_pad", "do_thumbnail", "do_align_long_axis", "do_flip_channel_order"):
+        if raw.get(flag):
+            raise import_error(file, f"`{flag}` is true, which is not done")
     if raw.get("do_resize") is False:
         raise import_error(file, "`do_resize` is false; pictures of any size come in, so the model needs one size")
     is_normal = raw.get("do_normalize", True)
-    if is_normal and not (raw.get("image_mean") and raw.get("image_std")):
-        raise import_error(file, "states no `image_mean` and `image_std`; save the image processor again")
     rescale = float(raw.get("rescale_factor", 1 / 255)) if raw.get("do_rescale", True) else 1.0
     return {
         "size": list(size),
         "shortest_edge": shortest,
+        **({"stretched": list(stretched)} if stretched else {}),
         "resample": resample,
         "mode": mode,
-        "mean": _channels(raw["image_mean"]) if is_normal else [0.0, 0.0, 0.0],
-        "std": _channels(raw["image_std"]) if is_normal else [1.0, 1.0, 1.0],
+        "mean": _channels(raw.get("image_mean") or kind.mean) if is_normal else [0.0, 0.0, 0.0],
+        "std": _channels(raw.get("image_std") or kind.std) if is_normal else [1.0, 1.0, 1.0],
         **({} if rescale == 1 / 255 else {"rescale": rescale}),
     }
 
 
-def _sizes(file: str, raw: Mapping[str, Any], kind: str) -> tuple[tuple[int, int], int]:
-    """Returns the model's (height, width), and the short side before the centre crop or 0 for none."""
-    size, crops = raw.get("size", 224), bool(raw.get("do_center_crop"))
-    if "crop_pct" in raw and kind.startswith(_BILINEAR_KINDS[1:]):  # ConvNeXt crops small pictures alone
-        edge = int(size["shortest_edge"] if isinstance(size, dict) else size)
-        return (edge, edge), int(edge / float(raw["crop_pct"] or 0.875)) if edge < 384 else 0
-    if not crops:
-        if isinstance(size, dict) and "height" not in size:
-            raise import_error(file, f"`size` is {size} without `do_center_crop`: pictures would differ in size")
-        return _height_width(size), 0
-    wanted = _height_width(raw.get("crop_size", size))
-    if isinstance(size, dict) and "shortest_edge" not in size:
+def _kind(file: str, raw: Mapping[str, Any]) -> tuple[str, _Kind]:
+    """Returns the name and the habits of the class that a file was written by.
+
+    Raises:
+        FailedPrecondition: it is none that is known here.
+    """
+    stated = str(raw.get("image_processor_type") or raw.get("feature_extractor_type") or "")
+    name = re.sub(r"(ImageProcessor|FeatureExtractor)\w*$", "", stated)
+    if not stated:  # files of the first versions; those with a crop are CLIP's
+        name = "CLIP" if raw.get("do_center_crop") else "ViT"
+    if name not in _KINDS:
+        known = ", ".join(f"{each}ImageProcessor" for each in _KINDS)
+        raise import_error(file, f"is of the class {stated}, whose steps are not known here; known are {known}")
+    return name, _KINDS[name]
+
+
+_Size = tuple[int, int]
+
+
+def _sizes(file: str, raw: Mapping[str, Any], name: str, kind: _Kind) -> tuple[_Size, int, _Size | None]:
+    """Returns the model's (height, width); the short side before the crop, or 0; what is stretched to before it."""
+    size = raw.get("size", 224)
+    if isinstance(size, int):
+        size = {"shortest_edge": size} if kind.keeps_shape else {"height": size, "width": size}
+    if name == "ConvNext":  # it crops small pictures alone
+        edge = _edge(file, size)
+        return (edge, edge), int(edge / float(raw.get("crop_pct") or _CROP_SHARE)) if edge < 384 else 0, None
+    if name == "Levit" and "shortest_edge" in size:
+        size = {"shortest_edge": int(_edge(file, size) / _CROP_SHARE)}
+    if not raw.get("do_center_crop"):
         if "height" not in size:
-            raise import_error(file, f"`size` is {size}; `shortest_edge`, or `height` and `width`, are done")
-        if _height_width(size) != wanted:
-            raise import_error(file, f"stretches to {size} and crops to {wanted}, which is not done")
-        return wanted, 0
-    edge = int(size["shortest_edge"] if isinstance(size, dict) else size)
-    if edge < max(wanted):
-        raise import_error(file, f"`crop_size` {wanted} is over the short side {edge}, which is not done")
-    return wanted, edge
+            raise import_error(file, f"`size` is {size} without `do_center_crop`: pictures would differ in size")
+        return _height_width(size), 0, None
+    wanted = _height_width(raw.get("crop_size", size))
+    before = _height_width(size) if "height" in size else (_edge(file, size),) * 2
+    if before[0] < wanted[0] or before[1] < wanted[1]:
+        raise import_error(file, f"`crop_size` {list(wanted)} is over the size before it, {size}, which is not done")
+    if "height" in size:
+        return wanted, 0, before if before != wanted else None
+    return wanted, before[0], None
+
+
+def _edge(file: str, size: Mapping[str, Any]) -> int:
+    if "shortest_edge" not in size or "longest_edge" in size:
+        raise import_error(file, f"`size` is {size}; `shortest_edge`, or `height` and `width`, are done")
+    return int(size["shortest_edge"])
 
 
 def _height_width(size: Any) -> tuple[int, int]:
@@ -78,5 +138,5 @@ def _height_width(size: Any) -> tuple[int, int]:
 
 def _channels(value: Any) -> list[float]:
     """Returns three numbers of one or three (Any: JSON)."""
-    values = [float(each) for each in (value if isinstance(value, list) else [value])]
+    values = [float(each) for each in (value if isinstance(value, list | tuple) else [value])]
     return values * 3 if len(values) == 1 else values

@@ -16,6 +16,7 @@ _MAX_SPIECE_BYTES = 64 * 1024 * 1024
 
 # Models that count positions from the padding token's id + 1, so that they hold fewer tokens than positions.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "longformer")
+_ABSOLUTE_POSITIONS = (*_OFFSET_POSITIONS, "bert", "distilbert", "electra", "albert")
 
 
 def text_numbers(
@@ -36,7 +37,7 @@ def text_numbers(
     """
     if not folder.has(_TOKENIZER) and not _is_siglip(folder):
         raise import_error(_TOKENIZER, "is missing; save the fast tokenizer beside the model")
-    first = first_position(folder.json("config.json"))
+    first, side = first_position(folder.json("config.json")), _truncation_side(folder)
     return {
         "tokenizer": _TOKENIZER,
         "max_tokens": limit,
@@ -47,6 +48,7 @@ def text_numbers(
         "lowercase": lowercase,
         **({"masks_prompt": True} if masks_prompt else {}),
         **({"first_position": first} if first else {}),
+        **({"truncation_side": side} if side != "right" else {}),
     }
 
 
@@ -59,7 +61,8 @@ def made_tokenizer(folder: HubFolder) -> Mapping[str, bytes]:
     if not folder.has(_TOKENIZER):
         return {_TOKENIZER: siglip_tokenizer(folder.path("spiece.model", _MAX_SPIECE_BYTES).read_bytes())}
     tokenizer, config = folder.json(_TOKENIZER), folder.json("tokenizer_config.json")
-    kind = str(config.get("tokenizer_class", "")).removesuffix("Fast")
+    kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    kind = kind or _KINDS_BY_MODEL.get(str(folder.json("config.json").get("model_type")), "")
     changed = False
     for step in _steps(tokenizer.get("normalizer")) if kind in _WORDPIECE_KINDS else ():
         wanted = {ours: config.get(theirs, default) for ours, theirs, default in _BERT_FLAGS}
@@ -85,6 +88,14 @@ def _steps(value: Any) -> list[dict[str, Any]]:
 # Classes of transformers whose flags overrule tokenizer.json, and their flags with the values they have by default.
 _WORDPIECE_KINDS = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer")
 _BYTE_KINDS = ("RobertaTokenizer", "LongformerTokenizer")
+_KINDS_BY_MODEL = {  # where no file names the class
+    "bert": "BertTokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "electra": "ElectraTokenizer",
+    "mpnet": "MPNetTokenizer",
+    "roberta": "RobertaTokenizer",
+    "longformer": "LongformerTokenizer",
+}
 _BERT_FLAGS = (
     ("lowercase", "do_lower_case", True),
     ("strip_accents", "strip_accents", None),
@@ -92,14 +103,29 @@ _BERT_FLAGS = (
 )
 
 
+def sentence_config(folder: HubFolder) -> Mapping[str, Any]:
+    """Returns what sentence-transformers keeps of its transformer (Any: JSON), under the name of the first it finds."""
+    names = (f"sentence_{kind}_config.json" for kind in _SENTENCE_KINDS)
+    return next((folder.json(name) for name in names if folder.has(name)), {})
+
+
+# In the order in which sentence-transformers looks for them.
+_SENTENCE_KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+
+
 def text_limit(folder: HubFolder, config: Mapping[str, Any]) -> int:
     """Returns how many tokens a model takes: of the files that state it, the one that counts for its kind."""
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int):
         positions -= first_position(config)
-    stated = folder.json("sentence_bert_config.json").get("max_seq_length")
-    model_max = folder.json("tokenizer_config.json").get("model_max_length")
-    limits = [stated if isinstance(stated, int) else model_max, positions]
+    sentence = sentence_config(folder)
+    arguments = sentence.get("tokenizer_args") or sentence.get("processor_kwargs") or {}
+    model_max = arguments.get("model_max_length") or folder.json("tokenizer_config.json").get("model_max_length")
+    stated = sentence.get("max_seq_length")
+    if isinstance(stated, int):  # a model of absolute positions fails beyond them; others take what is stated
+        limits = [stated, positions if config.get("model_type") in _ABSOLUTE_POSITIONS else None]
+    else:
+        limits = [model_max, positions]
     found = [each for each in limits if isinstance(each, int) and 0 < each < _NO_LIMIT]
     return min(found, default=_WITHOUT_LIMIT)
 
@@ -110,6 +136,13 @@ def first_position(config: Mapping[str, Any]) -> int:
         return 0
     pad_id = config.get("pad_token_id")
     return (pad_id if isinstance(pad_id, int) else 1) + 1
+
+
+def _truncation_side(folder: HubFolder) -> str:
+    """Returns which end of a long text is cut: what the tokenizer's config says, else its file."""
+    stated = folder.json("tokenizer_config.json").get("truncation_side")
+    baked = (folder.json(_TOKENIZER).get("truncation") or {}).get("direction") if folder.has(_TOKENIZER) else None
+    return "left" if str(stated or baked or "").lower() == "left" else "right"
 
 
 def _is_siglip(folder: HubFolder) -> bool:

@@ -191,10 +191,10 @@ CASES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda at: (at / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "b.LSTM"}]'),
         "has the modules Transformer, LSTM",
     ),
-    "no pooling stated": (
+    "no file of the pooling": (
         "st_bert_mean",
-        lambda at: (at / "1_Pooling" / "config.json").write_text("{}"),
-        "1_Pooling/config.json: says no pooling",
+        lambda at: (at / "1_Pooling" / "config.json").unlink(),
+        "1_Pooling/config.json: is missing",
     ),
 }
 
