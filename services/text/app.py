@@ -45,8 +45,9 @@ def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Text
     """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     preprocessor = TextPreprocessor(package, config.max_text_bytes)
     numbers = preprocessor.numbers
-    pads = {} if numbers.fixed_length else {**dict.fromkeys(_ZEROS, 0), "input_ids": numbers.pad_id}
-    multiple, most = numbers.padded_to or numbers.pad_multiple, numbers.padded_to or numbers.max_tokens
+    is_padded = numbers.pad_multiple > 0 and not numbers.fixed_length
+    pads = {} if not is_padded else {**dict.fromkeys(_ZEROS, 0), "input_ids": numbers.pad_id}
+    multiple, most = numbers.padded_to or max(1, numbers.pad_multiple), numbers.padded_to or numbers.max_tokens
     return shared.encoder(Model(package, pads, multiple, most), preprocessor, Text("canary"), _TEXTS_PER_JOB)
 
 

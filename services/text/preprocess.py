@@ -20,7 +20,8 @@ class TextNumbers:
     """What the manifest's `preprocess` says of a text model.
 
     max_tokens: the longest input, special tokens included.
-    pad_multiple: batches are padded to a multiple of this.
+    pad_multiple: batches are padded to a multiple of this; 0 for a graph without a mask, whose texts are never padded:
+        only those of one length ride together.
     fixed_length: every input is padded to this many tokens, without a mask (SigLIP); 0 where inputs keep their length.
     accepts_empty: whether the empty text, special tokens alone, is a valid input.
     masks_prompt: whether the prompt's tokens are seen by the model but left out when its states are pooled.

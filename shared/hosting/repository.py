@@ -191,6 +191,7 @@ class Repository(Generic[_Input]):
         """Serves a package in the place of older versions; for one that cannot be opened, nothing is given up."""
         started = time.perf_counter()
         package = await self._in_thread(self._folder.open, folder)
+        _check_width(package.manifest, [each.package.manifest for each in self.encoders if each not in older])
         size_bytes = await self._in_thread(weight_bytes, package)
         leaving = self._make_room(package.manifest.id, size_bytes, older)
         try:
@@ -242,6 +243,18 @@ class Repository(Generic[_Input]):
         del self._sizes[encoder.package.manifest.id]
         self._report.went(encoder, reason)
         self.changed.set()
+
+
+def _check_width(manifest: Manifest, others: Sequence[Manifest]) -> None:
+    """Refuses a model whose vectors could not be compared with those of its own space."""
+    for other in others:
+        if other.space == manifest.space and other.dim != manifest.dim:
+            raise FailedPrecondition(
+                f"model package {manifest.id}: field `dim` is {manifest.dim}, but {other.id} of the same space "
+                f"{manifest.space} has {other.dim}; give one of them a space of its own",
+                reason=Reason.PACKAGE_INVALID,
+                metadata={"package": manifest.id, "space": manifest.space},
+            )
 
 
 def _is_meant(manifest: Manifest, model: str, task: str) -> bool:

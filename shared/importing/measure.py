@@ -13,7 +13,7 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from shared.importing.graph import Graph
 from shared.importing.hub_folder import HubFolder, import_error
-from shared.importing.surgery import after_product
+from shared.importing.surgery import from_product
 
 _TOKENS = 8
 _PROVIDERS = ["CPUExecutionProvider"]
@@ -35,15 +35,18 @@ def width(folder: HubFolder, graph: Graph, output: str, numbers: Mapping[str, An
 
 def scale_and_bias(folder: HubFolder, graph: Graph, output: str) -> tuple[float, float] | None:
     """Returns what logits are of the product of two vectors: scale * product + bias; None where that cannot be told."""
-    part = after_product(graph, output)
+    part = from_product(graph, output)
     if part is None:
         return None
-    model, product = part
-    load_external_data_for_model(model, str((folder.root / graph.name).parent))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), _options(), providers=_PROVIDERS)
-    dtype = helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
-    bias, sum_ = (float(session.run(None, {product: np.full((1, 1), value, dtype)})[0].item()) for value in (0, 1))
-    return sum_ - bias, bias
+    model, (left, right) = part
+    one = np.ones((1, 1), helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type))
+    try:
+        load_external_data_for_model(model, str((folder.root / graph.name).parent))
+        session = onnxruntime.InferenceSession(model.SerializeToString(), _options(), providers=_PROVIDERS)
+        bias, both = (float(session.run(None, {left: one, right: value * one})[0].item()) for value in (0, 1))
+    except Exception:  # noqa: BLE001  # as above; the model is served all the same, without probabilities
+        return None
+    return both - bias, bias
 
 
 def _options() -> onnxruntime.SessionOptions:

@@ -64,23 +64,26 @@ def cut_at_classifier(graph: Graph, output: str) -> Cut:
     return Cut(vector, width, encoder.SerializeToString(), head.SerializeToString())
 
 
-def after_product(graph: Graph, output: str) -> tuple[onnx.ModelProto, str] | None:
-    """Returns what makes logits of the product of two vectors, and that product's name; None where it is not found."""
+def from_product(graph: Graph, output: str) -> tuple[onnx.ModelProto, tuple[str, str]] | None:
+    """Returns the end of a graph that makes logits of two vectors, from their product on, and what it takes.
+
+    None where no product of two varying tensors is found on the way back.
+    """
     model = graph.model.graph
     makers = {name: node for node in model.node for name in node.output}
     constant, name = _constants(model), output
-    while True:
-        node = makers.get(name)
-        varying = [each for each in node.input if each and each not in constant] if node is not None else []
-        if node is not None and node.op_type in ("MatMul", "Gemm") and len(varying) == 2:
-            break
+    while (node := makers.get(name)) is not None:
+        varying = [each for each in node.input if each and each not in constant]
+        if node.op_type in ("MatMul", "Gemm", "FusedMatMul") and len(varying) == 2:
+            logits = [each for each in model.output if each.name == output]
+            part = _part(graph.model, logits, stop=varying)
+            kind = _type_of(graph.model, *varying)
+            part.graph.input.extend(helper.make_tensor_value_info(each, kind, ["a", "b"]) for each in varying)
+            return part, (varying[0], varying[1])
         if len(varying) != 1:
             return None
         name = varying[0]
-    logits = [each for each in model.output if each.name == output]
-    part = _part(graph.model, logits, stop=(name,))
-    part.graph.input.append(helper.make_tensor_value_info(name, _type_of(graph.model, name), ["a", "b"]))
-    return part, name
+    return None
 
 
 def _part(model: onnx.ModelProto, outputs: Sequence[onnx.ValueInfoProto], stop: Collection[str]) -> onnx.ModelProto:
@@ -141,11 +144,12 @@ def _fan_in(graph: Graph, node: onnx.NodeProto) -> int:
     return int(weights[1] if is_transposed else weights[0])
 
 
-def _type_of(model: onnx.ModelProto, name: str) -> int:
-    """Returns the type of a tensor's numbers; float32 where inference does not tell."""
+def _type_of(model: onnx.ModelProto, *names: str) -> int:
+    """Returns the type of numbers that tensors share; float32 where inference does not tell."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    kinds = {each.name: each.type.tensor_type.elem_type for each in (*inferred.value_info, *inferred.input)}
-    return int(kinds.get(name) or TensorProto.FLOAT)
+    values = (*inferred.value_info, *inferred.input, *inferred.output)
+    kinds = {each.name: each.type.tensor_type.elem_type for each in values}
+    return int(next((kinds[name] for name in names if kinds.get(name)), TensorProto.FLOAT))
 
 
 def layers(steps: Sequence[tuple[str, Sequence[NDArray[np.float32]]]], names: tuple[str, str]) -> bytes:

@@ -96,7 +96,7 @@ class Model:
         """Returns (b, dim): the output itself, or its hidden states (b, s, dim) pooled (sentence-transformers)."""
         if not self._is_pooled:
             return output
-        mask = batch.get("pooling_mask", batch.get("attention_mask")) if self.pads else None
-        if mask is None:  # nothing is padded: of sounds and pictures, whose states have a length of their own
+        mask = batch.get("pooling_mask", batch.get("attention_mask"))
+        if mask is None or mask.shape != output.shape[:2]:  # of sounds and pictures: their states are all real
             mask = np.ones(output.shape[:2], np.float32)
         return pool(output, mask.astype(np.float32, copy=False), self.package.manifest.pooling)

@@ -31,6 +31,10 @@ def _cls(hidden: Rows, mask: Rows) -> Rows:
     return np.asarray(hidden[np.arange(len(hidden)), first], np.float32)
 
 
+def _first_two(hidden: Rows, mask: Rows) -> Rows:
+    return np.asarray(hidden[:, :2].mean(1), np.float32)
+
+
 def _last_token(hidden: Rows, mask: Rows) -> Rows:
     last = mask.shape[1] - 1 - mask[:, ::-1, 0].argmax(1)
     return np.asarray(hidden[np.arange(len(hidden)), last], np.float32)
@@ -60,5 +64,6 @@ _POOLINGS: Mapping[str, Callable[[Rows, Rows], Rows]] = {
     "mean_sqrt_len": _mean_sqrt_len,
     "weightedmean": _weighted_mean,
     "lasttoken": _last_token,
+    "first_two": _first_two,
 }
 POOLINGS = (NONE, *_POOLINGS)

@@ -12,6 +12,7 @@ from shared.importing.families.pictures import vision_transformer
 from shared.importing.families.sentences import plain_encoder, sentence_encoder
 from shared.importing.families.sounds import spectrogram_transformer, waveform_model, whisper
 from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.numbers.processors import Stated
 from shared.importing.plan import ExportPlan, PackagePlan, Wishes
 
 _Family = Callable[[Export], list[PackagePlan]]
@@ -27,7 +28,7 @@ _FAMILIES: Mapping[str, _Family] = {
     **dict.fromkeys(
         ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "sew", "data2vec-audio"), waveform_model
     ),
-    **dict.fromkeys(("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit"), vision_transformer),
+    **dict.fromkeys(("vit", "deit", "dinov2", "dinov2_with_registers"), vision_transformer),
     **dict.fromkeys(
         ("bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "camembert", "electra", "albert", "deberta-v2",
          "nomic_bert", "modernbert", "new", "gte"),
@@ -43,7 +44,7 @@ def plan_of(folder: HubFolder, wishes: Wishes | None = None) -> ExportPlan:
         FailedPrecondition: it is of no known family, or lacks what its family needs.
     """
     wishes = wishes or Wishes()
-    config = folder.json("config.json")
+    config = Stated("config.json", folder.json("config.json"))
     family, read = _family(folder, config)
     packages = read(Export(folder, config, wishes))
     source = str(config.get("_name_or_path") or "") or wishes.source

@@ -93,6 +93,8 @@ def text_package(
     export: Export, suffix: str, graph: GraphPlan, numbers: JSON, made: Mapping[str, bytes] | None = None, **facts: Any
 ) -> PackagePlan:
     """Returns the package of a text encoder. facts: further fields of the plan."""
+    if not (graph.token_count or numbers["fixed_length"] or "attention_mask" in graph.inputs):
+        numbers = {**numbers, "pad_multiple": 0}
     if graph.token_count and not numbers["fixed_length"]:  # padded to that many, with a mask
         limit = min(numbers["max_tokens"], graph.token_count)
         numbers = {**numbers, "max_tokens": limit, "padded_to": graph.token_count}

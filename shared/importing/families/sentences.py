@@ -21,7 +21,6 @@ from shared.importing.families.encoders import (
     with_width,
 )
 from shared.importing.families.known import known_pooling, known_prompts
-from shared.importing.graph import Graph
 from shared.importing.hub_folder import HubFolder, import_error
 from shared.importing.numbers.texts import sentence_config, text_limit, text_numbers
 from shared.importing.plan import PackagePlan
@@ -104,27 +103,29 @@ def _package(
     if not is_known(pooling):
         raise import_error("pooling", f"is {pooling!r}; {', '.join(_POOLING_KEYS.values())} are served")
     graph = find_graph(export, _GRAPHS)
-    masks_prompt = masks_prompt and bool(prompts)
-    output = _output(graph, pooled_fits=not masks_prompt)
+    output = embedding_output(graph, (_POOLED,) if pooling == NONE else (_TOKENS, HIDDEN, _POOLED))
     is_whole = output == _POOLED  # with all that follows on pooling
+    masks_prompt = masks_prompt and bool(prompts)
+    if is_whole and masks_prompt:
+        raise import_error(graph.name, "pools its states itself, prompts included, but `include_prompt` is false")
+    dims = [len(arrays[0]) for kind, arrays in steps if kind == "Linear"]
+    if is_whole and dims and graph.width(output) not in (0, dims[-1]):
+        raise import_error(
+            graph.name, f"gives {output} of {graph.width(output)} numbers; modules.json ends in {dims[-1]}"
+        )
     head = {} if is_whole or not steps else {_HEAD: layers(steps, (HEAD_INPUT, HEAD_OUTPUT))}
     limit = text_limit(export.folder, export.config)
     numbers = text_numbers(export.folder, limit, lowercase=lowercase, masks_prompt=masks_prompt)
-    plan = whole(graph, output, 0)
-    if not is_whole:
-        width = int(export.config.get("hidden_size") or export.config.get("dim") or export.config.get("d_model") or 0)
-        dims = [len(arrays[0]) for kind, arrays in steps if kind == "Linear"]
-        plan = whole(graph, output, dims[-1] if dims else width * (pooling.count("+") + 1))
-    plan = with_width(export, graph, plan, numbers)
+    width = 0 if is_whole else _width(export.config) * (pooling.count("+") + 1)
+    plan = with_width(export, graph, whole(graph, output, dims[-1] if dims else width), numbers)
     prompts, remarks = _prompts(export, prompts)
     facts = {"pooling": NONE if is_whole else pooling, "head": _HEAD if head else ""}
     return text_package(export, "", plan, numbers, head, **facts, prompts=prompts, remarks=remarks)
 
 
-def _output(graph: Graph, *, pooled_fits: bool) -> str:
-    """Returns the output to take: the one that the whole pipeline gives, but where the pooling must be ours."""
-    hidden = (_TOKENS, HIDDEN)
-    return embedding_output(graph, (_POOLED, *hidden) if pooled_fits else (*hidden, _POOLED))
+def _width(config: JSON) -> int:
+    """Returns the width of hidden states; 0 where the config does not say."""
+    return int(next((config[name] for name in ("hidden_size", "dim", "d_model", "n_embd") if config.get(name)), 0))
 
 
 def _prompts(export: Export, stated: Mapping[str, str]) -> tuple[Mapping[str, str], list[str]]:

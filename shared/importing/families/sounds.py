@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from shared.importing.families.encoders import HIDDEN, JSON, Export, audio_package, embedding_output, find_graph, whole
+from shared.importing.hub_folder import import_error
 from shared.importing.numbers.sounds import ast_numbers, waveform_numbers, whisper_numbers
 from shared.importing.plan import PackagePlan
+
+_LONG_REMARK = "clips over 60 s get the mean of even windows; the reference reads them whole, however long"
 
 
 def whisper(export: Export) -> list[PackagePlan]:
@@ -16,17 +19,29 @@ def whisper(export: Export) -> list[PackagePlan]:
 def waveform_model(export: Export) -> list[PackagePlan]:
     """Returns an encoder of raw samples: the mean of its states."""
     numbers = waveform_numbers(export.folder, export.wishes.long_clip)
-    return [_encoder(export, numbers, ("model", "encoder_model"), int(export.config["hidden_size"]))]
+    config = export.config
+    width = config.get("output_hidden_size") if config.get("add_adapter") else None
+    return [_encoder(export, numbers, ("model", "encoder_model"), int(width or config["hidden_size"]), _LONG_REMARK)]
 
 
 def spectrogram_transformer(export: Export) -> list[PackagePlan]:
-    """Returns AST's encoder: the mean of the states of its CLS and distillation tokens, which is its pooled output."""
+    """Returns AST's encoder: its pooled output, which is the mean of the states of CLS and the distillation token."""
     numbers, width = ast_numbers(export.folder, export.wishes.long_clip), int(export.config["hidden_size"])
     graph = find_graph(export, ("model", "encoder_model"))
-    return [audio_package("", whole(graph, embedding_output(graph, ("pooler_output",)), width), numbers)]
+    output = embedding_output(graph, ("pooler_output", HIDDEN))
+    pooling = (export.wishes.pooling or "first_two") if output == HIDDEN else "none"
+    return [audio_package("", whole(graph, output, width), numbers, pooling=pooling)]
 
 
-def _encoder(export: Export, numbers: JSON, names: tuple[str, ...], width: int) -> PackagePlan:
+def _encoder(export: Export, numbers: JSON, names: tuple[str, ...], width: int, *remarks: str) -> PackagePlan:
+    """Returns the package of an encoder whose states are averaged.
+
+    Raises:
+        FailedPrecondition: there is no such graph, or it takes clips of one length alone.
+    """
     graph = find_graph(export, names)
-    output = embedding_output(graph, (HIDDEN,))
-    return audio_package("", whole(graph, output, width), numbers, pooling=export.wishes.pooling or "mean")
+    shape = graph.inputs.get("input_values", ())
+    if len(shape) > 1 and isinstance(shape[1], int):
+        raise import_error(graph.name, f"takes clips of {shape[1]} samples alone; export it with a dynamic length")
+    plan, pooling = whole(graph, embedding_output(graph, (HIDDEN,)), width), export.wishes.pooling or "mean"
+    return audio_package("", plan, numbers, pooling=pooling, remarks=list(remarks))

@@ -12,39 +12,46 @@ from shared.importing.numbers.processors import processor
 
 _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
-_HALF, _IMAGENET = (0.5, 0.5, 0.5), (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_CLIP, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What a class of image processors does where its file leaves it out.
+    """What a class of image processors does where its file leaves it out (transformers 5.24).
 
-    keeps_shape: whether a `size` that is one number is the short side; else pictures are stretched to a square.
+    edge: of `size`. keeps_shape: whether a `size` that is one number is the short side; else pictures are stretched to
+    a square. crops: whether the centre is cut out.
     """
 
-    keeps_shape: bool
+    normal: tuple[Sequence[float], Sequence[float]]
     resample: int
-    mean: Sequence[float]
-    std: Sequence[float]
+    edge: int = 224
+    keeps_shape: bool = False
+    crops: bool = False
 
+
+_CLIP_KIND = _Kind(_CLIP, 3, keeps_shape=True, crops=True)
+_MOBILE_NET = _Kind(_HALF, 2, edge=256, keeps_shape=True, crops=True)
 
 # By the names of the classes before `ImageProcessor` or `FeatureExtractor`; others may take steps that are not done.
 _KINDS: Mapping[str, _Kind] = {
-    "CLIP": _Kind(keeps_shape=True, resample=3, mean=_CLIP, std=_CLIP_STD),
-    "ChineseCLIP": _Kind(keeps_shape=True, resample=3, mean=_CLIP, std=_CLIP_STD),
-    "Bit": _Kind(keeps_shape=True, resample=3, mean=_CLIP, std=_CLIP_STD),
-    "Siglip": _Kind(keeps_shape=False, resample=3, mean=_HALF, std=_HALF),
-    "ViT": _Kind(keeps_shape=False, resample=2, mean=_HALF, std=_HALF),
-    "DeiT": _Kind(keeps_shape=False, resample=3, mean=_IMAGENET, std=_IMAGENET_STD),
-    "Beit": _Kind(keeps_shape=False, resample=3, mean=_HALF, std=_HALF),
-    "DINOv3ViT": _Kind(keeps_shape=False, resample=2, mean=_IMAGENET, std=_IMAGENET_STD),
-    "ConvNext": _Kind(keeps_shape=True, resample=2, mean=_IMAGENET, std=_IMAGENET_STD),
-    "Levit": _Kind(keeps_shape=True, resample=3, mean=_IMAGENET, std=_IMAGENET_STD),
-    "MobileNetV1": _Kind(keeps_shape=True, resample=2, mean=_HALF, std=_HALF),
-    "MobileNetV2": _Kind(keeps_shape=True, resample=2, mean=_HALF, std=_HALF),
+    "CLIP": _CLIP_KIND,
+    "ChineseCLIP": _CLIP_KIND,
+    "Bit": _CLIP_KIND,
+    "Siglip": _Kind(_HALF, 3, keeps_shape=True),
+    "ViT": _Kind(_HALF, 2),
+    "DeiT": _Kind(_HALF, 3, edge=256, crops=True),
+    "Beit": _Kind(_HALF, 3),
+    "ConvNext": _Kind(_HALF, 3, edge=384, keeps_shape=True),
+    "Levit": _Kind(_IMAGENET, 3, keeps_shape=True, crops=True),
+    "MobileNetV1": _MOBILE_NET,
+    "MobileNetV2": _MOBILE_NET,
+    "Segformer": _Kind(_IMAGENET, 2, edge=512),
+    "Pvt": _Kind(_IMAGENET, 3),
 }
+_USUAL_CROP = 224
 _CROP_SHARE = 224 / 256  # ConvNeXt and LeViT resize to the size over this, and crop
 
 
@@ -65,7 +72,7 @@ def image_numbers(folder: HubFolder, mode: str) -> dict[str, Any]:
             raise import_error(file, f"`{flag}` is true, which is not done")
     if raw.get("do_resize") is False:
         raise import_error(file, "`do_resize` is false; pictures of any size come in, so the model needs one size")
-    is_normal = raw.get("do_normalize", True)
+    is_normal, (mean, std) = raw.get("do_normalize", True), kind.normal
     rescale = float(raw.get("rescale_factor", 1 / 255)) if raw.get("do_rescale", True) else 1.0
     return {
         "size": list(size),
@@ -73,8 +80,8 @@ def image_numbers(folder: HubFolder, mode: str) -> dict[str, Any]:
         **({"stretched": list(stretched)} if stretched else {}),
         "resample": resample,
         "mode": mode,
-        "mean": _channels(raw.get("image_mean") or kind.mean) if is_normal else [0.0, 0.0, 0.0],
-        "std": _channels(raw.get("image_std") or kind.std) if is_normal else [1.0, 1.0, 1.0],
+        "mean": _channels(raw.get("image_mean") or mean) if is_normal else [0.0, 0.0, 0.0],
+        "std": _channels(raw.get("image_std") or std) if is_normal else [1.0, 1.0, 1.0],
         **({} if rescale == 1 / 255 else {"rescale": rescale}),
     }
 
@@ -100,7 +107,7 @@ _Size = tuple[int, int]
 
 def _sizes(file: str, raw: Mapping[str, Any], name: str, kind: _Kind) -> tuple[_Size, int, _Size | None]:
     """Returns the model's (height, width); the short side before the crop, or 0; what is stretched to before it."""
-    size = raw.get("size", 224)
+    size = raw.get("size", kind.edge)
     if isinstance(size, int):
         size = {"shortest_edge": size} if kind.keeps_shape else {"height": size, "width": size}
     if name == "ConvNext":  # it crops small pictures alone
@@ -108,11 +115,11 @@ def _sizes(file: str, raw: Mapping[str, Any], name: str, kind: _Kind) -> tuple[_
         return (edge, edge), int(edge / float(raw.get("crop_pct") or _CROP_SHARE)) if edge < 384 else 0, None
     if name == "Levit" and "shortest_edge" in size:
         size = {"shortest_edge": int(_edge(file, size) / _CROP_SHARE)}
-    if not raw.get("do_center_crop"):
+    if not raw.get("do_center_crop", kind.crops):
         if "height" not in size:
             raise import_error(file, f"`size` is {size} without `do_center_crop`: pictures would differ in size")
         return _height_width(size), 0, None
-    wanted = _height_width(raw.get("crop_size", size))
+    wanted = _height_width(raw.get("crop_size", _USUAL_CROP))
     before = _height_width(size) if "height" in size else (_edge(file, size),) * 2
     if before[0] < wanted[0] or before[1] < wanted[1]:
         raise import_error(file, f"`crop_size` {list(wanted)} is over the size before it, {size}, which is not done")

@@ -59,7 +59,7 @@ def whisper_numbers(folder: HubFolder, long_clip: str) -> dict[str, Any]:
 def waveform_numbers(folder: HubFolder, long_clip: str) -> dict[str, Any]:
     """Returns the numbers of wav2vec 2.0 and its kin, which take samples as they are. Any: JSON."""
     _, raw = processor(folder, "feature_extractor")
-    rate = int(raw["sampling_rate"])
+    rate = int(raw.get("sampling_rate", 16_000))
     return {
         "front_end": "waveform",
         "sample_rate_hz": rate,

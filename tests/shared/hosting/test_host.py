@@ -131,6 +131,15 @@ async def test_a_package_that_fails_a_check_is_not_loaded_and_what_was_served_st
         assert (await project(channel)).results[0].HasField("embedding")
 
 
+async def test_a_model_of_another_width_in_the_same_space_is_not_loaded(models: Path) -> None:
+    async with serving(models) as channel:
+        stub = model_pb2_grpc.ModelServiceStub(channel)
+        name = bridge(models, "c@1", "b@1", np.eye(4, 9, dtype=np.float32)).parent.name
+        with pytest.raises(FailedPrecondition, match=r"bridge-c-b@1: field `dim` is 9, but bridge-a-b@1 .* has \d;"):
+            await call(stub.LoadModel, model_pb2.LoadModelRequest(model=name), timeout_s=5)
+        assert (await project(channel)).results[0].HasField("embedding")
+
+
 async def test_a_model_comes_and_goes_while_the_server_runs(models: Path) -> None:
     async with serving(models) as channel:
         stub = model_pb2_grpc.ModelServiceStub(channel)
