@@ -107,6 +107,8 @@ class TextPreprocessor:
         whole = text.prompt + text.text
         encoding = self._whole.encode(whole)
         count, limit = len(encoding.ids), self.numbers.max_tokens
+        if not count:
+            raise InvalidInput("has no tokens that the model knows; give another text", reason=Reason.TEXT_EMPTY)
         if count <= limit:
             return Tokenized(encoding.ids, encoding.tokens, count)
         if not text.truncate:

@@ -10,6 +10,9 @@ import onnx
 
 from shared.importing.hub_folder import MAX_GRAPH_BYTES, HubFolder, import_error
 
+# Operators that quantize by the range of a whole batch.
+_MIXING = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
+
 Shape = tuple[int | str, ...]
 
 
@@ -39,7 +42,7 @@ class Graph:
             raise import_error(self.name, f"takes batches of {max(sizes)} alone; export it with a dynamic batch axis")
         if sizes:
             return "the graph was exported for one input at a time; a dynamic batch axis would be faster"
-        if any(node.op_type == "DynamicQuantizeLinear" for node in self.model.graph.node):
+        if any(node.op_type in _MIXING for node in self.model.graph.node):
             return "it quantizes over whole batches, which would make a vector depend on its neighbours"
         return ""
 

@@ -111,6 +111,11 @@ class HubFolder:
         return found[1] if found else ""
 
 
+# Weights of modules after pooling, and what exporters call weights beside a graph.
+_ALLOWED = ("*_Dense*/model.safetensors", "*_LayerNorm*/model.safetensors", "*.data", "*_data", "onnx/Constant_*")
+_OPTIMISED = ("_O1", "_O2", "_O3", "_O4", "_qint8", "_quint8")  # variants that are not asked for by name
+
+
 def fetch_hub_folder(source: str, variant: str) -> Path:
     """Returns the folder of `owner/name` or `owner/name@revision` from the Hub, downloaded into its cache.
 
@@ -131,8 +136,10 @@ def fetch_hub_folder(source: str, variant: str) -> Path:
             snapshot_download(
                 name,
                 revision=revision or None,
-                allow_patterns=["*.json", "README.md", "spiece.model", "*_Dense/model.safetensors", *graphs],
-                ignore_patterns=[f"*{suffix}.onnx*" for suffix in others] if variant == "fp32" else None,
+                allow_patterns=["*.json", "README.md", "spiece.model", *_ALLOWED, *graphs],
+                ignore_patterns=[f"*{suffix}*.onnx*" for suffix in (*others, *_OPTIMISED)]
+                if variant == "fp32"
+                else None,
             )
         )
     except RepositoryNotFoundError:
@@ -155,6 +162,8 @@ def open_hub_folder(root: Path) -> HubFolder:
     if not root.is_dir():
         raise import_error(str(root), "is not there; give a folder in the layout of the Hugging Face Hub")
     folder = HubFolder(root)
+    if not folder.has("config.json") and folder.has("modules.json"):
+        raise import_error("modules.json", "is of modules without a transformer at their head, which are not served")
     if not folder.has("config.json"):
         raise import_error(f"{root.name}/config.json", "is missing; give the folder that an export to ONNX wrote")
     return folder

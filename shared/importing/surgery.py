@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -136,12 +135,23 @@ def _fan_in(graph: Graph, node: onnx.NodeProto) -> int:
     attributes = {each.name: each for each in node.attribute}
     if node.op_type == "MatMulNBits":
         return int(attributes["K"].i)
-    shapes = {each.name: each.dims for each in graph.model.graph.initializer}
-    weights = shapes.get(node.input[3] if node.op_type == "QLinearMatMul" else node.input[1])
-    if weights is None or len(weights) != 2:
+    weights = _stored_shape(graph.model.graph, node.input[3] if node.op_type == "QLinearMatMul" else node.input[1])
+    if len(weights) != 2:
         return 0
     is_transposed = node.op_type == "Gemm" and "transB" in attributes and attributes["transB"].i
     return int(weights[1] if is_transposed else weights[0])
+
+
+def _stored_shape(graph: onnx.GraphProto, name: str) -> Sequence[int]:
+    """Returns the shape of a weight, also of one that is dequantized, cast or transposed; empty for other tensors."""
+    for each in graph.initializer:
+        if each.name == name:
+            return list(each.dims)
+    maker = next((node for node in graph.node if name in node.output), None)
+    if maker is None or maker.op_type not in ("DequantizeLinear", "Cast", "Identity", "Transpose"):
+        return []
+    shape = _stored_shape(graph, maker.input[0])
+    return shape[::-1] if maker.op_type == "Transpose" else shape
 
 
 def _type_of(model: onnx.ModelProto, *names: str) -> int:
@@ -152,7 +162,7 @@ def _type_of(model: onnx.ModelProto, *names: str) -> int:
     return int(next((kinds[name] for name in names if kinds.get(name)), TensorProto.FLOAT))
 
 
-def layers(steps: Sequence[tuple[str, Sequence[NDArray[np.float32]]]], names: tuple[str, str]) -> bytes:
+def layers(steps: Sequence[tuple[str, Sequence[NDArray[Any]]]], names: tuple[str, str]) -> bytes:
     """Returns a graph of layers in a row, each an operator with its weights.
 
     names: of the input (b, width) and the output. `Linear` takes weights (out, in) and perhaps a bias (out,).

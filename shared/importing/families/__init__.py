@@ -45,25 +45,27 @@ def plan_of(folder: HubFolder, wishes: Wishes | None = None) -> ExportPlan:
     """
     wishes = wishes or Wishes()
     config = Stated("config.json", folder.json("config.json"))
-    family, read = _family(folder, config)
+    family, read = _family(folder, config, wishes)
     packages = read(Export(folder, config, wishes))
     source = str(config.get("_name_or_path") or "") or wishes.source
     return ExportPlan(family, [_checked(each) for each in packages], folder.licence(), source)
 
 
-def _family(folder: HubFolder, config: Mapping[str, object]) -> tuple[str, _Family]:
+def _family(folder: HubFolder, config: Mapping[str, object], wishes: Wishes) -> tuple[str, _Family]:
     kind = str(config.get("model_type", ""))
+    if is_classifier(config):  # cross-encoders have modules.json too
+        return f"{kind} classifier", classifier
     if folder.has("modules.json"):
         return "sentence-transformers", sentence_encoder
-    if is_classifier(config):
-        return f"{kind} classifier", classifier
     if kind in _FAMILIES:
         return kind, _FAMILIES[kind]
+    if wishes.pooling and folder.has("tokenizer.json"):
+        return kind, plain_encoder
     known = ", ".join(sorted(_FAMILIES))
     raise import_error(
         "config.json",
-        f"`model_type` is {kind!r}; known are {known}, classifiers by their `architectures`, and "
-        "sentence-transformers by a modules.json",
+        f"`model_type` is {kind!r}; known are {known}, classifiers by their `architectures`, "
+        "sentence-transformers by a modules.json, and any other text encoder with --pooling",
     )
 
 

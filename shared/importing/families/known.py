@@ -18,10 +18,11 @@ _SCALES: Mapping[str, tuple[float, float | None]] = {
 _POOLINGS = (
     (r"(^|[-_/])e5[-_]", "mean"),
     (r"(^|[-_/])bge-(small|base|large|m3)", "cls"),
-    (r"gte-.*(v1\.5|modernbert)", "cls"),
+    (r"gte-.*(v1\.5|modernbert|-zh)", "cls"),
+    (r"multi-qa-.*-dot", "cls"),
     (r"(^|[-_/])gte-(small|base|large)", "mean"),
     (r"snowflake-arctic-embed|mxbai-embed", "cls"),
-    (r"minilm-l\d+|(all|paraphrase)-.*mpnet|nomic-embed-text", "mean"),
+    (r"(^|[-_/ ])(all|paraphrase|multi-qa)-\S*(minilm|mpnet|roberta|distilbert)|nomic-embed-text", "mean"),
 )
 
 _E5 = {"query": "query: ", "passage": "passage: ", "document": "passage: "}

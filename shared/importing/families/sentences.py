@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ _ACTIVATIONS = {
     "Sigmoid": "Sigmoid",
 }
 
-_Layer = tuple[str, Sequence[NDArray[np.float32]]]
+_Layer = tuple[str, Sequence[NDArray[Any]]]  # Any: float32 weights, or int64 bounds
 
 
 def sentence_encoder(export: Export) -> list[PackagePlan]:
@@ -66,13 +67,23 @@ def sentence_encoder(export: Export) -> list[PackagePlan]:
     pooling_config = folder.json(f"{modules[1][1]}/config.json")
     pooling = export.wishes.pooling or _pooling(pooling_config, modules[1][1])
     masks_prompt = pooling_config.get("include_prompt") is False
-    steps = [step for kind, path in modules[2:] for step in _steps(folder, kind, path)]
     stated = folder.json("config_sentence_transformers.json")
+    steps = [step for kind, path in modules[2:] for step in _steps(folder, kind, path)]
+    steps += _truncation(stated.get("truncate_dim"))
     prompts, default = stated.get("prompts") or {}, stated.get("default_prompt_name")
-    named = {name: text for name, text in prompts.items() if name and isinstance(text, str)}
-    named |= {"": named[default]} if default in named else {}
+    named = {name: str(text or "") for name, text in prompts.items() if name}
+    if default and default not in named:
+        file = "config_sentence_transformers.json"
+        raise import_error(file, f"`default_prompt_name` {default!r} is none of its prompts {', '.join(named)}")
+    named |= {"": named[default]} if default else {}
     lowercase = bool(sentence_config(folder).get("do_lower_case"))
     return [_package(export, pooling, steps, named, lowercase=lowercase, masks_prompt=masks_prompt)]
+
+
+def _truncation(dim: object) -> list[_Layer]:
+    """Returns the layer that keeps the first components, as sentence-transformers' `truncate_dim` does."""
+    ends = (0, dim, 1) if isinstance(dim, int) else ()  # from, to, axis
+    return [("Slice", [np.array([each], np.int64) for each in ends])] if ends else []
 
 
 def plain_encoder(export: Export) -> list[PackagePlan]:
@@ -82,13 +93,18 @@ def plain_encoder(export: Export) -> list[PackagePlan]:
         FailedPrecondition: nothing says how it is pooled.
     """
     graph = find_graph(export, _GRAPHS)
+    embedding_output(graph, (_POOLED, _TOKENS, HIDDEN))  # what gives none is no matter of pooling
     pooling = export.wishes.pooling or known_pooling(_name(export))
     if not pooling and _POOLED not in graph.outputs:
         raise import_error(
             "modules.json", "is missing, and nothing else says how hidden states become one vector; see the model's "
             "card, and give --pooling mean, cls, lasttoken or max"
         )  # fmt: skip
-    return [_package(export, pooling or NONE, [], {}, lowercase=False, masks_prompt=False)]
+    package = _package(export, pooling or NONE, [], {}, lowercase=False, masks_prompt=False)
+    if export.wishes.pooling or package.pooling == NONE:
+        return [package]
+    remark = f"pooling {pooling} is what checkpoints of this name have; no file says it (--pooling says otherwise)"
+    return [dataclasses.replace(package, remarks=[*package.remarks, remark])]
 
 
 def _package(
@@ -108,7 +124,7 @@ def _package(
     masks_prompt = masks_prompt and bool(prompts)
     if is_whole and masks_prompt:
         raise import_error(graph.name, "pools its states itself, prompts included, but `include_prompt` is false")
-    dims = [len(arrays[0]) for kind, arrays in steps if kind == "Linear"]
+    dims = [_width_after(kind, arrays) for kind, arrays in steps if kind in ("Linear", "Slice")]
     if is_whole and dims and graph.width(output) not in (0, dims[-1]):
         raise import_error(
             graph.name, f"gives {output} of {graph.width(output)} numbers; modules.json ends in {dims[-1]}"
@@ -121,6 +137,10 @@ def _package(
     prompts, remarks = _prompts(export, prompts)
     facts = {"pooling": NONE if is_whole else pooling, "head": _HEAD if head else ""}
     return text_package(export, "", plan, numbers, head, **facts, prompts=prompts, remarks=remarks)
+
+
+def _width_after(kind: str, arrays: Sequence[NDArray[Any]]) -> int:
+    return len(arrays[0]) if kind == "Linear" else int(arrays[1][0])
 
 
 def _width(config: JSON) -> int:
@@ -148,6 +168,11 @@ def _modules(folder: HubFolder) -> list[tuple[str, str]]:
     raw = folder.any_json("modules.json")
     if not isinstance(raw, list) or not all(isinstance(each, dict) and "type" in each for each in raw):
         raise import_error("modules.json", "must hold a list of modules, each with its `type`")
+    for each in raw:
+        if not str(each["type"]).startswith("sentence_transformers."):
+            raise import_error(
+                "modules.json", f"names the module {each['type']}, whose code comes along; that is never run"
+            )
     modules = [(str(each["type"]).rpartition(".")[2], str(each.get("path", ""))) for each in raw]
     modules = [each for each in modules if each[0] != "Dropout"]
     while modules and modules[-1][0] == "Normalize":

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.numbers.tokenizer_file import as_read
 from shared.importing.sentencepiece_tokenizer import siglip_tokenizer
 
 _TOKENIZER = "tokenizer.json"
@@ -35,6 +36,8 @@ def text_numbers(
     Raises:
         FailedPrecondition: the tokenizer is missing.
     """
+    if folder.json("tokenizer_config.json").get("split_special_tokens"):
+        raise import_error("tokenizer_config.json", "`split_special_tokens` is true, which is not done")
     if not folder.has(_TOKENIZER) and not _is_siglip(folder):
         raise import_error(_TOKENIZER, "is missing; save the fast tokenizer beside the model")
     first, side = first_position(folder.json("config.json")), _truncation_side(folder)
@@ -61,46 +64,8 @@ def made_tokenizer(folder: HubFolder) -> Mapping[str, bytes]:
     if not folder.has(_TOKENIZER):
         return {_TOKENIZER: siglip_tokenizer(folder.path("spiece.model", _MAX_SPIECE_BYTES).read_bytes())}
     tokenizer, config = folder.json(_TOKENIZER), folder.json("tokenizer_config.json")
-    kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
-    kind = kind or _KINDS_BY_MODEL.get(str(folder.json("config.json").get("model_type")), "")
-    changed = False
-    for step in _steps(tokenizer.get("normalizer")) if kind in _WORDPIECE_KINDS else ():
-        wanted = {ours: config.get(theirs, default) for ours, theirs, default in _BERT_FLAGS}
-        if step.get("type") == "BertNormalizer" and {name: step.get(name) for name in wanted} != wanted:
-            step.update(wanted)
-            changed = True
-    for step in _steps(tokenizer.get("pre_tokenizer")) if kind in _BYTE_KINDS else ():
-        begins = bool(config.get("add_prefix_space", False))
-        if step.get("type") == "ByteLevel" and step.get("add_prefix_space") is not begins:
-            step["add_prefix_space"] = begins
-            changed = True
-    return {_TOKENIZER: json.dumps(tokenizer, ensure_ascii=False).encode()} if changed else {}
-
-
-def _steps(value: Any) -> list[dict[str, Any]]:
-    """Returns the steps of a normalizer or pre-tokenizer (Any: JSON), one or a sequence of them."""
-    if not isinstance(value, dict):
-        return []
-    inner = value.get("normalizers", value.get("pretokenizers"))
-    return [value] if inner is None else [step for each in inner for step in _steps(each)]
-
-
-# Classes of transformers whose flags overrule tokenizer.json, and their flags with the values they have by default.
-_WORDPIECE_KINDS = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer")
-_BYTE_KINDS = ("RobertaTokenizer", "LongformerTokenizer")
-_KINDS_BY_MODEL = {  # where no file names the class
-    "bert": "BertTokenizer",
-    "distilbert": "DistilBertTokenizer",
-    "electra": "ElectraTokenizer",
-    "mpnet": "MPNetTokenizer",
-    "roberta": "RobertaTokenizer",
-    "longformer": "LongformerTokenizer",
-}
-_BERT_FLAGS = (
-    ("lowercase", "do_lower_case", True),
-    ("strip_accents", "strip_accents", None),
-    ("handle_chinese_chars", "tokenize_chinese_chars", True),
-)
+    read = as_read(tokenizer, config, str(folder.json("config.json").get("model_type", "")))
+    return {} if read == tokenizer else {_TOKENIZER: json.dumps(read, ensure_ascii=False).encode()}
 
 
 def sentence_config(folder: HubFolder) -> Mapping[str, Any]:
@@ -121,7 +86,8 @@ def text_limit(folder: HubFolder, config: Mapping[str, Any]) -> int:
     sentence = sentence_config(folder)
     arguments = sentence.get("tokenizer_args") or sentence.get("processor_kwargs") or {}
     model_max = arguments.get("model_max_length") or folder.json("tokenizer_config.json").get("model_max_length")
-    stated = sentence.get("max_seq_length")
+    called = (sentence.get("processing_kwargs") or {}).get("text") or {}
+    stated = called.get("max_length", sentence.get("max_seq_length"))
     if isinstance(stated, int):  # a model of absolute positions fails beyond them; others take what is stated
         limits = [stated, positions if config.get("model_type") in _ABSOLUTE_POSITIONS else None]
     else:

@@ -188,8 +188,15 @@ CASES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "unknown module": (
         "st_bert_mean",
-        lambda at: (at / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "b.LSTM"}]'),
+        lambda at: (at / "modules.json").write_text(
+            '[{"type": "sentence_transformers.models.Transformer"}, {"type": "sentence_transformers.models.LSTM"}]'
+        ),
         "has the modules Transformer, LSTM",
+    ),
+    "code of its own": (
+        "st_bert_mean",
+        lambda at: (at / "modules.json").write_text('[{"type": "custom_st.Transformer"}]'),
+        "names the module custom_st.Transformer, whose code comes along",
     ),
     "no file of the pooling": (
         "st_bert_mean",

@@ -1,0 +1,107 @@
+"""The tokenizer's file as transformers 5 reads it: many classes overrule what `tokenizer.json` says."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+JSON = dict[str, Any]  # Any: whatever the file holds
+
+# Where no file names the class, transformers takes that of the model's kind.
+_CLASSES_BY_MODEL = {
+    "bert": "BertTokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "electra": "ElectraTokenizer",
+    "mpnet": "MPNetTokenizer",
+    "roberta": "RobertaTokenizer",
+    "longformer": "LongformerTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+}
+# Whose published files name a wrong class, so that the file counts (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS).
+_FILE_COUNTS = ("modernbert", "modernbert-decoder", "qwen2", "phi3", "siglip2", "mistral")
+
+
+def as_read(tokenizer: JSON, config: Mapping[str, Any], model_type: str) -> JSON:
+    """Returns `tokenizer.json` with the steps that the class in `tokenizer_config.json` puts in place of its own."""
+    kind = str(config.get("tokenizer_class") or "").removesuffix("Fast") or _CLASSES_BY_MODEL.get(model_type, "")
+    change = _CHANGES.get(kind)
+    if change is None or model_type in _FILE_COUNTS:
+        return tokenizer
+    changed = copy.deepcopy(tokenizer)
+    change(changed, config)
+    return changed
+
+
+def _word_pieces(tokenizer: JSON, config: Mapping[str, Any]) -> None:
+    tokenizer["normalizer"] = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+        "strip_accents": config.get("strip_accents"),
+        "lowercase": config.get("do_lower_case", True),
+    }
+    tokenizer["pre_tokenizer"] = {"type": "BertPreTokenizer"}
+    if tokenizer.get("model", {}).get("type", "WordPiece") == "WordPiece":
+        tokenizer["model"]["max_input_chars_per_word"] = 100
+
+
+def _bytes(tokenizer: JSON, config: Mapping[str, Any]) -> None:
+    tokenizer["normalizer"] = None
+    for step in _steps(tokenizer.get("pre_tokenizer")):
+        if step.get("type") == "ByteLevel":
+            step["add_prefix_space"] = bool(config.get("add_prefix_space", False))
+
+
+def _unigrams(tokenizer: JSON, config: Mapping[str, Any]) -> None:
+    """Sets what XLM-R has: the model's own character map, words at white space."""
+    maps = [step for step in _steps(tokenizer.get("normalizer")) if step.get("type") == "Precompiled"]
+    tokenizer["normalizer"] = maps[0] if maps else None
+    scheme = "always" if config.get("add_prefix_space", True) else "never"
+    tokenizer["pre_tokenizer"] = _sequence({"type": "WhitespaceSplit"}, _metaspace(scheme))
+
+
+def _deberta(tokenizer: JSON, config: Mapping[str, Any]) -> None:
+    tokenizer["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [
+            *([{"type": "Lowercase"}] if config.get("do_lower_case") else []),
+            {"type": "Replace", "pattern": {"Regex": r"\s{2,}|[\n\r\t]"}, "content": " "},
+            {"type": "NFC"},
+            {"type": "Strip", "strip_left": False, "strip_right": True},
+        ],
+    }
+    splits = [{"type": "Punctuation", "behavior": "Isolated"}] if config.get("split_by_punct") else []
+    scheme = "always" if config.get("add_prefix_space", True) else "first"
+    tokenizer["pre_tokenizer"] = _sequence(*splits, _metaspace(scheme))
+
+
+def _llama(tokenizer: JSON, config: Mapping[str, Any]) -> None:
+    tokenizer["normalizer"] = None
+    tokenizer["pre_tokenizer"] = _metaspace("always" if config.get("legacy", False) else "first", splits=False)
+
+
+_CHANGES: Mapping[str, Callable[[JSON, Mapping[str, Any]], None]] = {
+    **dict.fromkeys(("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"), _word_pieces),
+    **dict.fromkeys(("RobertaTokenizer", "LongformerTokenizer"), _bytes),
+    "XLMRobertaTokenizer": _unigrams,
+    "DebertaV2Tokenizer": _deberta,
+    "LlamaTokenizer": _llama,
+}
+
+
+def _metaspace(scheme: str, *, splits: bool = True) -> JSON:
+    return {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": splits}
+
+
+def _sequence(*steps: JSON) -> JSON:
+    return {"type": "Sequence", "pretokenizers": list(steps)}
+
+
+def _steps(value: Any) -> list[JSON]:
+    """Returns the steps of a normalizer or pre-tokenizer (Any: JSON), one or a sequence of them."""
+    if not isinstance(value, dict):
+        return []
+    inner = value.get("normalizers", value.get("pretokenizers"))
+    return [value] if inner is None else [step for each in inner for step in _steps(each)]
