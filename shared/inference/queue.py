@@ -34,6 +34,10 @@ class Entry(Generic[_Result]):
     order: int
     enqueued: float = field(default_factory=time.monotonic)
 
+    def is_dead(self, now: float) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.future.done() or self.deadline <= now
+
 
 class Lane(Generic[_Result]):
     """The waiting rows of one priority."""
@@ -56,15 +60,17 @@ class Lane(Generic[_Result]):
         self.cost += entry.features.cost
         self.size += 1
 
-    def take(self, max_items: int, max_cost: int) -> list[Entry[_Result]]:
+    def take(self, max_items: int, enough: Callable[[int, float], int]) -> list[Entry[_Result]]:
         """Takes the next batch: the oldest row, then those nearest to it in length while padding stays cheap.
 
+        enough: the cost up to which a batch is filled, by the length of its oldest row and the seconds that this has.
         Rows whose caller hung up or whose deadline passed are dropped on the way. Empty where nothing is left.
         """
         self._drop_dead_heads()
         if not self._buckets:
             return []
-        anchor = min(self._buckets, key=lambda length: self._buckets[length][0].order)
+        anchor, slack_s = self.head()
+        max_cost = enough(anchor, slack_s)
         batch: list[Entry[_Result]] = []
         longest = real = 0
         for length in self._nearest(anchor):
@@ -77,6 +83,11 @@ class Lane(Generic[_Result]):
                 batch.append(self._pop(length))
                 longest, real = width, real + (length if self._pads else entry.features.cost)
         return batch
+
+    def head(self) -> tuple[int, float]:
+        """Returns the length of the oldest row, and the seconds that it has; there must be one."""
+        length = min(self._buckets, key=lambda each: self._buckets[each][0].order)
+        return length, self._buckets[length][0].deadline - time.monotonic()
 
     def drain(self) -> Iterator[Entry[_Result]]:
         """Takes everything that waits."""
@@ -93,7 +104,7 @@ class Lane(Generic[_Result]):
     def _live(self, length: int) -> Iterator[Entry[_Result]]:
         """Yields the head of a bucket for as long as there is one; dead heads are dropped."""
         while bucket := self._buckets.get(length):
-            if self._is_dead(bucket[0]):
+            if bucket[0].is_dead(time.monotonic()):
                 self._on_drop(self._pop(length))
             else:
                 yield bucket[0]
@@ -101,9 +112,6 @@ class Lane(Generic[_Result]):
     def _drop_dead_heads(self) -> None:
         for length in list(self._buckets):
             next(self._live(length), None)
-
-    def _is_dead(self, entry: Entry[_Result]) -> bool:
-        return entry.future.done() or entry.deadline <= time.monotonic()
 
     def _pop(self, length: int) -> Entry[_Result]:
         bucket = self._buckets[length]

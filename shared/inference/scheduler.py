@@ -1,7 +1,9 @@
 """Puts the rows of all calls into batches and runs them: one scheduler a model.
 
 No timer: a batch leaves the moment a worker is free, so an idle system adds no delay, and a busy one fills batches by
-itself. All state lives on the event loop; only the model's computing runs in the workers' threads.
+itself, up to where the learned cost says that more would gain nothing. Where whole interactive batches wait, one stands
+ready for each worker, which so never waits for the event loop. All state lives on the event loop; only the model's
+computing runs in the workers' threads.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, InternalError, Overloaded
+from shared.inference.costs import CostModel
 from shared.inference.features import Features
 from shared.inference.manifest import BatchLimits
 from shared.inference.queue import PRIORITIES, Entry, Lane, Priority
@@ -40,6 +43,19 @@ class Computed:
     queue_ns: int
     inference_ns: int
     batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A batch after its run: the rows that were still wanted, (n, dim) for them, when it began and how long it took."""
+
+    live: Sequence[Entry[Computed]]
+    vectors: NDArray[np.float32]
+    started: float
+    seconds: float
+
+
+_NOTHING = np.empty((0, 0), np.float32)
 
 
 class Observer(Protocol):
@@ -84,11 +100,13 @@ class Scheduler:
         padded_length: Callable[[int], int],
         pads: bool,
         observer: Observer,
+        costs: CostModel | None = None,
     ) -> None:
-        """Takes the model's function and the bounds; starts nothing."""
+        """Takes the model's function and the bounds, and perhaps what batches cost; starts nothing."""
         self._compute = compute
         self._pool = pool
-        self._free_workers = workers
+        self._workers = workers
+        self._busy = 0  # batches handed to the workers
         self._limits = limits
         self._max_queue_cost = max_queue_cost
         self._padded_length = padded_length
@@ -101,6 +119,7 @@ class Scheduler:
         self._interactive_in_a_row = 0
         self._preparing = 0  # items admitted whose rows have not come yet
         self._running: set[asyncio.Task[None]] = set()
+        self._costs = costs or CostModel()
         self._item_cost = 1.0
         self._cost_per_s = 0.0
         self.failure = asyncio.Event()
@@ -152,41 +171,61 @@ class Scheduler:
             await asyncio.wait(self._running)
 
     def _dispatch(self) -> None:
-        while self._free_workers:
+        while self._busy < self._workers or (self._busy < 2 * self._workers and self._is_next_full()):
             batch = self._next_batch()
             if not batch:
                 return
-            self._free_workers -= 1
+            self._busy += 1
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
+    def _is_next_full(self) -> bool:
+        """Whether a batch can be put ready for a worker that is not free yet, without going emptier for it.
+
+        Only interactive ones are: what comes after a batch of the other lane was put ready would wait for it too.
+        """
+        lane = self._lanes["interactive"]
+        if not lane.size or self._lane_order()[0] != "interactive":
+            return False
+        return lane.size >= self._limits.max_batch_items or lane.cost >= self._enough(*lane.head())
+
     def _next_batch(self) -> list[Entry[Computed]]:
         for priority in self._lane_order():
-            batch = self._lanes[priority].take(self._limits.max_batch_items, self._limits.max_batch_cost)
+            batch = self._lanes[priority].take(self._limits.max_batch_items, self._enough)
             self._tell(priority)
             if batch:
                 self._interactive_in_a_row = self._interactive_in_a_row + 1 if priority == "interactive" else 0
                 return batch
         return []
 
+    def _enough(self, length: int, slack_s: float) -> int:
+        return self._costs.enough(length, slack_s, self._limits.max_batch_cost)
+
     def _lane_order(self) -> Sequence[Priority]:
         return PRIORITIES if self._interactive_in_a_row < _INTERACTIVE_IN_A_ROW else PRIORITIES[::-1]
 
     async def _run(self, batch: list[Entry[Computed]]) -> None:
         try:
-            await self._compute_batch(batch)
+            ran = await asyncio.get_running_loop().run_in_executor(self._pool, self._computed, batch)
         except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
             await self._compute_singly(batch, fault)
-        finally:
-            self._free_workers += 1
-            self._dispatch()
+        else:
+            self._free()
+            self._finish(batch, ran)
+            return
+        self._free()
 
-    async def _compute_batch(self, batch: list[Entry[Computed]]) -> None:
+    def _free(self) -> None:
+        self._busy -= 1
+        self._dispatch()
+
+    def _computed(self, batch: Sequence[Entry[Computed]]) -> _Ran:
+        """Computes what is still wanted of a batch, in a worker's thread; it may have stood ready for a while."""
         started = time.monotonic()
-        rows = [entry.features for entry in batch]
-        vectors = await asyncio.get_running_loop().run_in_executor(self._pool, self._compute, rows)
-        self._finish(batch, vectors, started)
+        live = [entry for entry in batch if not entry.is_dead(started)]
+        vectors = self._compute([entry.features for entry in live]) if live else _NOTHING
+        return _Ran(live, vectors, started, time.monotonic() - started)
 
     async def _compute_singly(self, batch: list[Entry[Computed]], fault: Exception) -> None:
         """Gives each row of a failed batch a try alone: a row that breaks the model breaks no other's answer."""
@@ -196,24 +235,40 @@ class Scheduler:
             return
         for entry in batch:
             try:
-                await self._compute_batch([entry])
+                alone = await asyncio.get_running_loop().run_in_executor(self._pool, self._computed, [entry])
+                self._finish([entry], alone)
             except Exception as cause:  # noqa: BLE001  # as above; handed on to the row's caller
                 _resolve(entry.future, as_bug(cause))
 
-    def _finish(self, batch: list[Entry[Computed]], vectors: NDArray[np.float32], started: float) -> None:
-        inference_s = time.monotonic() - started
-        real = sum(entry.features.cost for entry in batch)
-        longest = max(entry.features.length for entry in batch)
-        padded = self._padded_length(longest) * len(batch) if self._pads else real
-        rate = real / max(inference_s, 1e-6)
-        self._cost_per_s += (_AVERAGE if self._cost_per_s else 1.0) * (rate - self._cost_per_s)
-        waits = [started - entry.enqueued for entry in batch]
-        self._observer.batch_done(
-            items=len(batch), real_cost=real, padded_cost=padded, queue_s=waits, inference_s=inference_s
-        )
-        for entry, vector, waited in zip(batch, vectors, waits, strict=True):
+    def _finish(self, batch: Sequence[Entry[Computed]], ran: _Ran) -> None:
+        if len(ran.live) < len(batch):
+            for entry in batch:
+                if entry not in ran.live:
+                    _drop(self._observer, entry)
+        if not ran.live:
+            return
+        self._learn(ran)
+        waits = [ran.started - entry.enqueued for entry in ran.live]
+        inference_ns, size = int(ran.seconds * 1e9), len(ran.live)
+        for entry, vector, waited in zip(ran.live, ran.vectors, waits, strict=True):
             if not entry.future.done():
-                entry.future.set_result(Computed(vector, int(waited * 1e9), int(inference_s * 1e9), len(batch)))
+                entry.future.set_result(Computed(vector, int(waited * 1e9), inference_ns, size))
+
+    def _learn(self, ran: _Ran) -> None:
+        """Notes what a batch took, for the next ones and for whoever watches."""
+        real = sum(entry.features.cost for entry in ran.live)
+        longest = self._padded_length(max(entry.features.length for entry in ran.live))
+        padded = longest * len(ran.live) if self._pads else real
+        self._costs.observe(longest, padded, ran.seconds)
+        rate = real / max(ran.seconds, 1e-6)
+        self._cost_per_s += (_AVERAGE if self._cost_per_s else 1.0) * (rate - self._cost_per_s)
+        self._observer.batch_done(
+            items=len(ran.live),
+            real_cost=real,
+            padded_cost=padded,
+            queue_s=[ran.started - entry.enqueued for entry in ran.live],
+            inference_s=ran.seconds,
+        )
 
     def _tell(self, priority: Priority) -> None:
         lane = self._lanes[priority]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,6 +18,10 @@ def entry(length: int, order: int, *, deadline_s: float = 60.0) -> Entry[int]:
     return Entry(features, future, time.monotonic() + deadline_s, order)
 
 
+def upto(cost: int) -> Callable[[int, float], int]:
+    return lambda length, slack_s: cost
+
+
 def lane(drops: list[Entry[int]] | None = None, *, pads: bool = True) -> Lane[int]:
     heard = drops if drops is not None else []
     return Lane(lambda length: -(-length // 8) * 8, pads=pads, on_drop=heard.append)
@@ -26,9 +31,9 @@ async def test_the_oldest_row_leads_and_takes_those_of_its_length_along() -> Non
     waiting = lane()
     for order, length in enumerate([16, 128, 16, 128]):
         waiting.push(entry(length, order))
-    assert [each.features.length for each in waiting.take(8, 4096)] == [16, 16]
-    assert [each.features.length for each in waiting.take(8, 4096)] == [128, 128]
-    assert waiting.take(8, 4096) == []
+    assert [each.features.length for each in waiting.take(8, upto(4096))] == [16, 16]
+    assert [each.features.length for each in waiting.take(8, upto(4096))] == [128, 128]
+    assert waiting.take(8, upto(4096)) == []
 
 
 async def test_mixed_lengths_never_pad_beyond_the_bound() -> None:
@@ -37,7 +42,7 @@ async def test_mixed_lengths_never_pad_beyond_the_bound() -> None:
     for order, length in enumerate(lengths):
         waiting.push(entry(int(length), order))
     padded = real = 0
-    while batch := waiting.take(32, 1024):
+    while batch := waiting.take(32, upto(1024)):
         rounded = [-(-each.features.length // 8) * 8 for each in batch]
         assert len(batch) <= 32
         assert max(rounded) * len(batch) <= 1024 or len(batch) == 1
@@ -51,14 +56,14 @@ async def test_a_row_over_the_cost_of_a_batch_rides_alone() -> None:
     waiting = lane()
     waiting.push(entry(512, 0))
     waiting.push(entry(512, 1))
-    assert len(waiting.take(8, 100)) == 1
+    assert len(waiting.take(8, upto(100))) == 1
 
 
 async def test_rows_of_other_shapes_never_share_a_batch_where_nothing_pads() -> None:
     waiting = lane(pads=False)
     for order, length in enumerate([64, 128, 64]):
         waiting.push(entry(length, order))
-    assert [each.features.length for each in waiting.take(8, 4096)] == [64, 64]
+    assert [each.features.length for each in waiting.take(8, upto(4096))] == [64, 64]
 
 
 async def test_expired_and_cancelled_rows_are_dropped_before_they_cost_anything() -> None:
@@ -68,6 +73,22 @@ async def test_expired_and_cancelled_rows_are_dropped_before_they_cost_anything(
     cancelled.future.cancel()
     for each in (expired, cancelled, live):
         waiting.push(each)
-    assert waiting.take(8, 4096) == [live]
+    assert waiting.take(8, upto(4096)) == [live]
     assert drops == [expired, cancelled]
     assert (waiting.size, waiting.cost) == (0, 0)
+
+
+async def test_how_much_is_enough_is_asked_for_the_oldest_row_with_its_time() -> None:
+    waiting = lane()
+    for order, length in enumerate([16, 16, 64]):
+        waiting.push(entry(length, order, deadline_s=5.0 if order == 0 else 60.0))
+    asked: list[tuple[int, float]] = []
+
+    def enough(length: int, slack_s: float) -> int:
+        asked.append((length, slack_s))
+        return 0
+
+    assert len(waiting.take(8, enough)) == 1, "one row is taken whatever it costs"
+    ((length, slack_s),) = asked
+    assert length == 16
+    assert 4.0 < slack_s <= 5.0

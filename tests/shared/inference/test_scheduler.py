@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, InternalError, Overloaded
+from shared.inference.costs import CostModel
 from shared.inference.features import Features
 from shared.inference.manifest import BatchLimits
 from shared.inference.scheduler import Scheduler
@@ -66,7 +67,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-def scheduler(gate: Gate, pool: ThreadPoolExecutor, notes: Notes, *, max_queue_cost: int = 1000) -> Scheduler:
+def scheduler(
+    gate: Gate, pool: ThreadPoolExecutor, notes: Notes, *, max_queue_cost: int = 1000, costs: CostModel | None = None
+) -> Scheduler:
     return Scheduler(
         gate.compute,
         pool,
@@ -76,6 +79,7 @@ def scheduler(gate: Gate, pool: ThreadPoolExecutor, notes: Notes, *, max_queue_c
         padded_length=lambda length: length,
         pads=True,
         observer=notes,
+        costs=costs,
     )
 
 
@@ -115,6 +119,35 @@ async def test_interactive_goes_before_batch_which_still_moves(pool: ThreadPoolE
     await asyncio.gather(first, *slow, *quick)
     place = next(at for at, batch in enumerate(gate.batches) if batch[0] >= 1000)
     assert 1 < place <= 8, "after several interactive batches, and before all of them"
+
+
+async def test_a_full_interactive_batch_stands_ready_and_what_dies_in_it_is_not_computed(
+    pool: ThreadPoolExecutor,
+) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes)
+    first = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(1, 7)]
+    assert scheduling.waiting_cost == 16, "four of the six stand ready"
+    rows[1].cancel()
+    gate.open.set()
+    await asyncio.gather(first, rows[0], *rows[2:])
+    assert gate.batches == [[0], [1, 3, 4], [5, 6]]
+    assert notes.drops == {"cancelled": 1}
+
+
+async def test_a_batch_is_no_fuller_than_its_learned_cost_is_worth(pool: ThreadPoolExecutor) -> None:
+    costs, gate = CostModel(), Gate()
+    for cost in (8, 16, 24, 32) * 4:
+        costs.observe(8, cost, 0.019 * cost + 0.0175)  # so 17 is worth it: two rows
+    scheduling = scheduler(gate, pool, Notes(), costs=costs)
+    first = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    rest = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(1, 5)]
+    gate.open.set()
+    await asyncio.gather(first, *rest)
+    assert gate.batches[:2] == [[0], [1, 2]]
 
 
 async def test_expired_and_cancelled_rows_are_never_computed(pool: ThreadPoolExecutor) -> None:
