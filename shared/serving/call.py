@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
 import time
-import uuid
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -84,7 +84,8 @@ def read_call(
         remaining_s = math.inf if is_stream else default_deadline_s  # type: ignore[unreachable]  # stub: None = none set
     return Call(
         method=method,
-        request_id=_printable(metadata.get("x-request-id", "")) or uuid.uuid4().hex,
+        request_id=_printable(metadata.get("x-request-id", ""))
+        or f"{random.getrandbits(128):032x}",  # an id, no secret
         deadline=time.monotonic() + remaining_s,
         stated_priority=metadata.get("x-priority", "interactive").lower(),
         default_deadline_s=default_deadline_s,

@@ -173,6 +173,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @contextlib.contextmanager
     def _span(self, method: str, context: _Context) -> Any:
+        if isinstance(self._tracer, trace.NoOpTracer):
+            yield trace.INVALID_SPAN
+            return
         carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         service, _, name = method.strip("/").partition("/")
         with self._tracer.start_as_current_span(
