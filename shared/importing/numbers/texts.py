@@ -64,7 +64,7 @@ def made_tokenizer(folder: HubFolder) -> Mapping[str, bytes]:
     if not folder.has(_TOKENIZER):
         return {_TOKENIZER: siglip_tokenizer(folder.path("spiece.model", _MAX_SPIECE_BYTES).read_bytes())}
     tokenizer, config = folder.json(_TOKENIZER), folder.json("tokenizer_config.json")
-    read = as_read(tokenizer, config, str(folder.json("config.json").get("model_type", "")))
+    read = as_read(tokenizer, config, folder.json("config.json"))
     return {} if read == tokenizer else {_TOKENIZER: json.dumps(read, ensure_ascii=False).encode()}
 
 

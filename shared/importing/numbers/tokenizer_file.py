@@ -20,12 +20,17 @@ _CLASSES_BY_MODEL = {
     "deberta-v2": "DebertaV2Tokenizer",
 }
 # Whose published files name a wrong class, so that the file counts (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS).
-_FILE_COUNTS = ("modernbert", "modernbert-decoder", "qwen2", "phi3", "siglip2", "mistral")
+_FILE_COUNTS = ("modernbert", "modernbert-decoder", "qwen2", "phi3", "siglip2", "mistral", "xlm-roberta-xl")
 
 
-def as_read(tokenizer: JSON, config: Mapping[str, Any], model_type: str) -> JSON:
-    """Returns `tokenizer.json` with the steps that the class in `tokenizer_config.json` puts in place of its own."""
-    kind = str(config.get("tokenizer_class") or "").removesuffix("Fast") or _CLASSES_BY_MODEL.get(model_type, "")
+def as_read(tokenizer: JSON, config: Mapping[str, Any], model: Mapping[str, Any]) -> JSON:
+    """Returns `tokenizer.json` with the steps that the tokenizer's class puts in place of its own.
+
+    config: `tokenizer_config.json`, whose class counts before that of model, `config.json`. Any: JSON.
+    """
+    model_type = str(model.get("model_type", ""))
+    stated = str(config.get("tokenizer_class") or model.get("tokenizer_class") or "")
+    kind = stated.removesuffix("Fast") or _CLASSES_BY_MODEL.get(model_type, "")
     change = _CHANGES.get(kind)
     if change is None or model_type in _FILE_COUNTS:
         return tokenizer
@@ -78,14 +83,16 @@ def _deberta(tokenizer: JSON, config: Mapping[str, Any]) -> None:
 
 
 def _llama(tokenizer: JSON, config: Mapping[str, Any]) -> None:
+    if any(step.get("type") == "ByteLevel" for step in _steps(tokenizer.get("pre_tokenizer"))):
+        return  # Llama 3, whose file counts
     tokenizer["normalizer"] = None
     tokenizer["pre_tokenizer"] = _metaspace("always" if config.get("legacy", False) else "first", splits=False)
 
 
 _CHANGES: Mapping[str, Callable[[JSON, Mapping[str, Any]], None]] = {
     **dict.fromkeys(("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"), _word_pieces),
-    **dict.fromkeys(("RobertaTokenizer", "LongformerTokenizer"), _bytes),
-    "XLMRobertaTokenizer": _unigrams,
+    **dict.fromkeys(("RobertaTokenizer", "LongformerTokenizer", "GPT2Tokenizer"), _bytes),
+    **dict.fromkeys(("XLMRobertaTokenizer", "CamembertTokenizer"), _unigrams),
     "DebertaV2Tokenizer": _deberta,
     "LlamaTokenizer": _llama,
 }

@@ -9,7 +9,17 @@ EXAMPLES = """examples:
   python -m tests.conformance.making            makes every fixture
   python -m tests.conformance.making vit ast    makes these two
 """
-MODULES = ("text_classes", "sentences", "sentence_graphs", "vision", "audio", "pairs", "clap", "odd")
+MODULES = (
+    "text_classes",
+    "sentences",
+    "sentence_graphs",
+    "tokenizer_classes",
+    "vision",
+    "audio",
+    "pairs",
+    "clap",
+    "odd",
+)
 
 
 def main() -> None:

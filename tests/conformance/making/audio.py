@@ -154,24 +154,34 @@ def _ast_extractor() -> Any:  # Any: transformers has no types
 
 def _ast_config(**more: Any) -> Any:  # Any: transformers has no types
     """Patches that do not overlap, to keep the files small; trained models step by 10."""
-    return ASTConfig(**SIZES, **more, frequency_stride=16, time_stride=16)
+    return ASTConfig(**(SIZES | more), frequency_stride=16, time_stride=16)
 
 
 def _every_64th(values: Tensor) -> dict[str, Array]:
     return {"features_every_64th_frame": values[:, ::64].numpy()}
 
 
+def _two_tokens(model: Any, values: Tensor) -> dict[str, Array]:  # Any: transformers has no types
+    with torch.no_grad():
+        return {"audio_embeds": unit(model(values).pooler_output), **_every_64th(values)}
+
+
 def ast() -> None:
     """AST for feature extraction: the mean of its two first tokens."""
     model = filled(ASTModel(_ast_config()), seed=23)
-
-    def rows(values: Tensor) -> dict[str, Array]:
-        with torch.no_grad():
-            return {"audio_embeds": unit(model(values).pooler_output), **_every_64th(values)}
-
     notes = "audio_embeds = pooler_output = the mean of the CLS and the distillation token, after the last norm."
     exported = _spectrograms(model, ("last_hidden_state", "pooler_output"))
-    _written("ast", model, _ast_extractor(), exported, rows, notes)
+    _written("ast", model, _ast_extractor(), exported, lambda values: _two_tokens(model, values), notes)
+
+
+def ast_hidden() -> None:
+    """AST as Optimum exports it for feature extraction: the graph does not pool."""
+    model = filled(ASTModel(_ast_config(num_hidden_layers=1)), seed=25)
+    notes = (
+        "audio_embeds = pooler_output, the mean of the two first rows of last_hidden_state; the graph gives only that."
+    )
+    exported = _spectrograms(model, ("last_hidden_state",))
+    _written("ast_hidden", model, _ast_extractor(), exported, lambda values: _two_tokens(model, values), notes)
 
 
 def ast_classes() -> None:
@@ -192,5 +202,6 @@ MAKERS: Final[dict[str, Callable[[], None]]] = {
     "wav2vec2_classes": wav2vec2_classes,
     "hubert": hubert,
     "ast": ast,
+    "ast_hidden": ast_hidden,
     "ast_classes": ast_classes,
 }

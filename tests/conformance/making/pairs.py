@@ -75,13 +75,22 @@ def _images(model: Any, folder: Path, *, with_pixels: bool = True) -> dict[str, 
 
 
 def _pair(
-    family: str, model: Any, texts: Mapping[str, Tensor], outputs: tuple[str, str], meta: Mapping[str, Any]
+    family: str,
+    model: Any,
+    texts: Mapping[str, Tensor],
+    outputs: tuple[str, str],
+    meta: Mapping[str, Any],
+    *,
+    is_fixed: bool = False,
 ) -> None:  # Any: transformers has no types; JSON
-    """Exports both towers of a model and writes its goldens; configuration and processors are in the folder."""
+    """Exports both towers of a model and writes its goldens; configuration and processors are in the folder.
+
+    is_fixed: The graphs take the number of tokens that there are, and one image.
+    """
     folder = HERE / family / "model"
     text, vision = outputs
     _, values = pixels(folder, pictures())
-    fixed = (*texts, text) if "attention_mask" not in texts else (text,)
+    fixed = (*texts, text) if is_fixed or "attention_mask" not in texts else (text,)
     free = [name for name in texts if name not in fixed]
     differences = {
         "text_model.onnx": export(
@@ -94,14 +103,14 @@ def _pair(
         ),
         "vision_model.onnx": export(
             model,
-            {"pixel_values": values},
+            {"pixel_values": values[:1] if is_fixed else values},
             folder / "onnx" / "vision_model.onnx",
             [vision],
-            axes(fixed=("pixel_values", vision)),
+            {} if is_fixed else axes(fixed=("pixel_values", vision)),
             pooled(model, "get_image_features", vision),
         ),
     }
-    golden = {**text_goldens(model, texts), **_images(model, folder)}
+    golden = {**text_goldens(model, texts), **_images(model, folder, with_pixels=not is_fixed)}
     _compared(family, model, golden, {**meta, "torch_to_onnxruntime_max_abs": rounded(differences)})
 
 
@@ -200,12 +209,12 @@ def siglip2() -> None:
     _pair("siglip2", model, texts, ("pooler_output", "pooler_output"), {"notes": notes})
 
 
-def _clip(seed: int) -> tuple[Any, Any, Any]:  # Any: transformers has no types
+def _clip(seed: int, **sizes: int) -> tuple[Any, Any, Any]:  # Any: transformers has no types
     """A CLIP model, its image processor, and the tokenizer of the clip folder."""
     tokenizer = AutoTokenizer.from_pretrained(HERE / "clip" / "model")
-    text = {**TEXT, "num_hidden_layers": 1, "vocab_size": len(tokenizer), "max_position_embeddings": 77}
+    text = {**TEXT, "num_hidden_layers": 1, **sizes, "vocab_size": len(tokenizer), "max_position_embeddings": 77}
     text |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    vision = {**VISION, "num_hidden_layers": 1}
+    vision = {**VISION, "num_hidden_layers": 1, **sizes}
     model = filled(CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)), seed=seed)
     set_scalars(model, logit_scale=math.log(100.0))
     size = {"height": SIZE, "width": SIZE}
@@ -220,6 +229,15 @@ def transformers5() -> None:
     texts = dict(tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt"))
     notes = "The towers of a CLIP; processor_config.json holds image_processor."
     _pair("transformers5", model, texts, ("text_embeds", "image_embeds"), {"notes": notes})
+
+
+def clip_fixed() -> None:
+    """CLIP whose graphs have fixed axes: texts of 77 tokens, one picture at a time."""
+    model, processor, tokenizer = _clip(seed=9, hidden_size=12, intermediate_size=24)
+    save(HERE / "clip_fixed" / "model", model, processor, tokenizer)
+    texts = dict(tokenizer(TEXTS, padding="max_length", truncation=True, return_tensors="pt"))
+    notes = "The text graph takes exactly 77 tokens, with their mask; the vision graph exactly one picture."
+    _pair("clip_fixed", model, texts, ("text_embeds", "image_embeds"), {"notes": notes}, is_fixed=True)
 
 
 def _joint_images(family: str, model: Any, texts: Mapping[str, Tensor], notes: str) -> None:
@@ -256,6 +274,7 @@ def siglip_joint() -> None:
 MAKERS: Final[dict[str, Callable[[], None]]] = {
     "chinese_clip": chinese_clip,
     "siglip2": siglip2,
+    "clip_fixed": clip_fixed,
     "clip_joint": clip_joint,
     "siglip_joint": siglip_joint,
     "transformers5": transformers5,

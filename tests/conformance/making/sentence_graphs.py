@@ -130,8 +130,27 @@ def bert_external() -> None:
            off_max_abs={"model.onnx": float(f"{off:.1e}")})  # fmt: skip
 
 
+def bert_ids_only() -> None:
+    """A graph that takes the ids and no mask, as some exporters write: padding would be read as tokens."""
+    (folder,) = fresh("bert_ids_only")
+    files = bert_files(max_tokens=64)
+    model = bert(size_of(files), seed=2, num_hidden_layers=1)
+    put(folder, {
+        **files,
+        "config.json": model_config(model),
+        "modules.json": pipeline("Pooling", "Normalize"),
+        "1_Pooling/config.json": classic_pooling("mean_tokens"),
+        "sentence_bert_config.json": {"max_seq_length": 64, "do_lower_case": False},
+    })  # fmt: skip
+    cost = export_texts(model, folder, inputs=("input_ids",))
+    golden = Encoder(folder, model, batch_size=1).reference()
+    notes = "BERT; the mean. The graph takes input_ids alone. The goldens are of one text at a time, without padding."
+    finish("bert_ids_only", golden, notes, {"model.onnx": cost}, prompts={}, pooling="mean", max_tokens=64)
+
+
 MAKERS: Final[dict[str, Callable[[], None]]] = {
     "st_pooled": st_pooled,
     "bert_external": bert_external,
     "bert_fp16": bert_fp16,
+    "bert_ids_only": bert_ids_only,
 }

@@ -225,6 +225,32 @@ def st_multi() -> None:
     finish("st_multi", golden, notes, {"model.onnx": cost}, prompts={}, pooling="cls+max+mean", max_tokens=64)
 
 
+def st_truncate() -> None:
+    """As Matryoshka models: the first numbers of the vector alone, a prompt without text, and one by default."""
+    (folder,) = fresh("st_truncate")
+    files = bert_files(max_tokens=64)
+    model = bert(size_of(files), seed=3, num_hidden_layers=1)
+    prompts = {"query": "query: ", "document": None}
+    put(folder, {
+        **files,
+        "config.json": model_config(model),
+        "modules.json": pipeline("Pooling", "Normalize"),
+        "1_Pooling/config.json": classic_pooling("mean_tokens"),
+        "sentence_bert_config.json": {"max_seq_length": 64, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "__version__": {"sentence_transformers": "5.0.0"}, "default_prompt_name": "query", "prompts": prompts,
+            "similarity_fn_name": "cosine", "truncate_dim": 20,
+        },
+    })  # fmt: skip
+    cost = export_texts(model, folder, inputs=BERT_INPUTS)
+    golden = Encoder(folder, model).reference(names=prompts)
+    notes = (
+        "BERT; the mean, of which truncate_dim keeps 20 of 32 numbers, then length 1. default_prompt_name is query, so "
+        "text_embeds are query_text_embeds; the prompt document is null, which is none. input_ids are without prompt."
+    )
+    finish("st_truncate", golden, notes, {"model.onnx": cost}, prompts=prompts, pooling="mean", max_tokens=64)
+
+
 MAKERS: Final[dict[str, Callable[[], None]]] = {
     "st_mpnet_mean": st_mpnet_mean,
     "e5_xlmr": e5_xlmr,
@@ -235,4 +261,5 @@ MAKERS: Final[dict[str, Callable[[], None]]] = {
     "plain_e5": plain_e5,
     "st_lasttoken": st_lasttoken,
     "st_multi": st_multi,
+    "st_truncate": st_truncate,
 }

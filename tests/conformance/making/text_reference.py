@@ -63,12 +63,16 @@ class Encoder:
     folder: Path
     model: Any  # transformers has no types
     more: Files = field(default_factory=dict)  # files that the reference needs, and the folder has not
+    texts: Sequence[str] = tuple(TEXTS)
+    batch_size: int = 32
+    is_overruled: bool = False  # the tokenizer's class overrules what tokenizer.json says
 
     def reference(self, prefixes: Mapping[str, str] | None = None, names: Iterable[str] = ()) -> dict[str, Array]:
-        """What SentenceTransformer.encode gives for TEXTS, with the tokens of one batch.
+        """What SentenceTransformer.encode gives for the texts, with the tokens of one batch.
 
         prefixes: Put before the texts, by the name of the golden; names: prompts of the folder.
         """
+        texts, size = list(self.texts), self.batch_size
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch, "model")
             shutil.copytree(self.folder, copy)
@@ -76,18 +80,19 @@ class Encoder:
             weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
             save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
             encoder = SentenceTransformer(str(copy), device="cpu", local_files_only=True)
-            batch = encoder.preprocess(TEXTS)
-            golden = {"text_embeds": encode(encoder, TEXTS)}
+            batch = encoder.preprocess(texts)
+            golden = {"text_embeds": encode(encoder, texts, batch_size=size)}
             for name, prefix in (prefixes or {}).items():
-                golden[f"{name}_text_embeds"] = encode(encoder, [prefix + text for text in TEXTS])
+                golden[f"{name}_text_embeds"] = encode(encoder, [prefix + text for text in texts], batch_size=size)
             for name in names:
-                golden[f"{name}_text_embeds"] = encode(encoder, TEXTS, prompt_name=name)
+                golden[f"{name}_text_embeds"] = encode(encoder, texts, batch_size=size, prompt_name=name)
         ids = {name: batch[name].numpy() for name in ("input_ids", "attention_mask")}
-        agree(self.folder, batch["input_ids"], batch["attention_mask"])
+        if self.is_overruled == (not disagreeing(self.folder, batch["input_ids"], batch["attention_mask"], texts)):
+            raise ValueError(f"{self.folder}: tokenizer.json is overruled where it should not be, or the reverse")
         return {**golden, **ids}
 
 
-def encode(encoder: Any, texts: Sequence[str], **options: str) -> Array:
+def encode(encoder: Any, texts: Sequence[str], **options: object) -> Array:
     """The embeddings of texts, of length 1. Any: sentence-transformers is not installed where types are checked."""
     rows: Array = encoder.encode(list(texts), normalize_embeddings=True, **options)
     return rows
@@ -99,12 +104,17 @@ def agree(folder: Path, ids: Tensor, mask: Tensor) -> None:
     Raises:
         ValueError: transformers made other tokens than tokenizer.json says.
     """
+    if others := disagreeing(folder, ids, mask, TEXTS):
+        raise ValueError(f"{folder}: the reference does not tokenize {others[0]!r} as tokenizer.json does")
+
+
+def disagreeing(folder: Path, ids: Tensor, mask: Tensor, texts: Sequence[str]) -> list[str]:
+    """The texts of which the reference made other tokens than tokenizer.json says."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(int(ids.shape[1]))
-    for text, row, kept in zip(TEXTS, ids, mask, strict=True):
-        if tokenizer.encode(text).ids != row[kept.bool()].tolist():
-            raise ValueError(f"{folder.name}: the reference does not tokenize {text!r} as tokenizer.json does")
+    rows = [row[kept.bool()].tolist() for row, kept in zip(ids, mask, strict=True)]
+    return [text for text, row in zip(texts, rows, strict=True) if tokenizer.encode(text).ids != row]
 
 
 def finish(family: str, golden: Mapping[str, Array], notes: str, cost: Mapping[str, float], **known: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -9,6 +11,9 @@ import torch
 from torch import Tensor
 from transformers import (
     BitImageProcessor,
+    DeiTConfig,
+    DeiTImageProcessor,
+    DeiTModel,
     Dinov2Config,
     Dinov2ForImageClassification,
     Dinov2Model,
@@ -41,6 +46,7 @@ SIZES: Final[dict[str, Any]] = {  # Any: numbers and names of a configuration
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
 }
+IMAGENET: Final[dict[str, Any]] = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 PIXEL_AXES: Final = {0: "batch_size", 1: "num_channels", 2: "height", 3: "width"}  # Optimum frees them all
 
 
@@ -107,11 +113,31 @@ def vit_classes() -> None:
     _written("vit_classes", model, ViTImageProcessor(size=_square(48)), lambda values: _classes(model, values), notes)
 
 
+def deit() -> None:
+    """DeiT: pictures are stretched to more than the crop, 64 to 48 for its 256 to 224; in two layouts."""
+    folder, old = HERE / "deit" / "model", HERE / "deit" / "model_old"
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = filled(DeiTModel(DeiTConfig(**sizes, image_size=48, patch_size=8), add_pooling_layer=False), seed=14)
+    processor = DeiTImageProcessor(size=_square(64), crop_size=_square(48), **IMAGENET)
+    notes = (
+        "image_embeds = last_hidden_state[:, 0], after the last norm. Stretched to 64 x 64, centre crop 48, bicubic. "
+        "model_old is the same with the processor's file of 2021: DeiTFeatureExtractor, sizes of one number."
+    )
+    _written("deit", model, processor, lambda values: _first_token(model, values), notes)
+    shutil.copytree(folder, old, dirs_exist_ok=True)
+    stated = {"crop_size": 48, "do_center_crop": True, "do_normalize": True, "do_resize": True,
+              "feature_extractor_type": "DeiTFeatureExtractor", **IMAGENET, "resample": 3, "size": 64}  # fmt: skip
+    (old / "preprocessor_config.json").write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
+    for backend in ("torchvision", "pil"):
+        one, other = (pixels(each, pictures(), backend)[1] for each in (folder, old))
+        if not torch.equal(one, other):
+            raise ValueError(f"the reference does not read {old} as {folder}")
+
+
 def _dinov2_processor() -> Any:  # Any: transformers has no types
     """Resizes the short edge to more than the crop, as DINOv2 does: 64 to 56 for its 256 to 224."""
-    means = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
     sizes = {"size": {"shortest_edge": 64}, "crop_size": _square(56)}
-    return BitImageProcessor(**sizes, **means, resample=3, do_convert_rgb=True)
+    return BitImageProcessor(**sizes, **IMAGENET, resample=3, do_convert_rgb=True)
 
 
 def _dinov2_config(**more: Any) -> Any:  # Any: transformers has no types
@@ -143,6 +169,7 @@ def dinov2_classes() -> None:
 MAKERS: Final[dict[str, Callable[[], None]]] = {
     "vit": vit,
     "vit_classes": vit_classes,
+    "deit": deit,
     "dinov2": dinov2,
     "dinov2_classes": dinov2_classes,
 }
