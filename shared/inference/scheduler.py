@@ -107,6 +107,7 @@ class Scheduler:
         self._pool = pool
         self._workers = workers
         self._busy = 0  # batches handed to the workers
+        self._is_due = False  # whether a dispatch is about to happen
         self._limits = limits
         self._max_queue_cost = max_queue_cost
         self._padded_length = padded_length
@@ -159,7 +160,9 @@ class Scheduler:
         self._lanes[priority].push(Entry(row, future, deadline, self._order))
         self._item_cost += _AVERAGE * (row.cost - self._item_cost)
         self._tell(priority)
-        self._dispatch()
+        if not self._is_due:  # what one call submits is looked at together, in the same turn of the loop
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
         return future
 
     async def close(self) -> None:
@@ -171,6 +174,7 @@ class Scheduler:
             await asyncio.wait(self._running)
 
     def _dispatch(self) -> None:
+        self._is_due = False
         while self._busy < self._workers or (self._busy < 2 * self._workers and self._is_next_full()):
             batch = self._next_batch()
             if not batch:
@@ -192,7 +196,9 @@ class Scheduler:
 
     def _next_batch(self) -> list[Entry[Computed]]:
         for priority in self._lane_order():
-            batch = self._lanes[priority].take(self._limits.max_batch_items, self._enough)
+            lane = self._lanes[priority]
+            share = -(-lane.size // max(1, self._workers - self._busy))  # idle workers share what waits
+            batch = lane.take(min(share, self._limits.max_batch_items), self._enough)
             self._tell(priority)
             if batch:
                 self._interactive_in_a_row = self._interactive_in_a_row + 1 if priority == "interactive" else 0

@@ -129,12 +129,32 @@ async def test_a_full_interactive_batch_stands_ready_and_what_dies_in_it_is_not_
     first = scheduling.submit(row(0), deadline=later(), priority="interactive")
     await entered(gate)
     rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(1, 7)]
+    await asyncio.sleep(0)  # one turn of the loop
     assert scheduling.waiting_cost == 16, "four of the six stand ready"
     rows[1].cancel()
     gate.open.set()
     await asyncio.gather(first, rows[0], *rows[2:])
     assert gate.batches == [[0], [1, 3, 4], [5, 6]]
     assert notes.drops == {"cancelled": 1}
+
+
+async def test_idle_workers_share_what_one_call_submits() -> None:
+    gate = Gate()
+    gate.open.set()
+    with ThreadPoolExecutor(2) as two:
+        scheduling = Scheduler(
+            gate.compute,
+            two,
+            workers=2,
+            limits=BatchLimits(8, 64),
+            max_queue_cost=1000,
+            padded_length=lambda length: length,
+            pads=True,
+            observer=Notes(),
+        )
+        rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(6)]
+        await asyncio.gather(*rows)
+    assert sorted(gate.batches) == [[0, 1, 2], [3, 4, 5]]
 
 
 async def test_a_batch_is_no_fuller_than_its_learned_cost_is_worth(pool: ThreadPoolExecutor) -> None:
