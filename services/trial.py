@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from sensorium.v1 import content_pb2
 from shared.hosting import results
 from shared.hosting.host import Host
 from shared.inference.encoder import Encoder, Pools
+from shared.inference.manifest import read_numbers
+from shared.inference.model import Model
 from shared.inference.package import Package
+from shared.inference.providers import Execution
 from shared.serving.metrics import Metrics
 
 _TIMEOUT_S = 600.0
@@ -56,6 +59,26 @@ def encode(package: Package, inputs: Sequence[str | Path], prompt_name: str = ""
         return asyncio.run(_encoded(encoder, [make(each) for each in inputs]))
 
 
+def feeds(
+    package: Package, inputs: Sequence[str | Path], prompt_name: str = ""
+) -> Iterator[Sequence[Mapping[str, NDArray[Any]]]]:
+    """Yields for each input what the package's graph is given for it, one batch for each of its rows; see `encode`.
+
+    Raises:
+        SensoriumError: the package or one of the inputs cannot be used.
+        OSError: a file cannot be read.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        encoder, make = _open(package, pool, prompt_name)
+        model = _model(package)
+        for place, each in enumerate(inputs):
+            try:
+                prepared = encoder.prepare(make(each))
+            except SensoriumError as error:
+                raise error.under(f"items[{place}]") from None
+            yield [model.feeds([row]) for row in prepared.rows]
+
+
 async def _encoded(encoder: Encoder[Any], inputs: Sequence[Any]) -> NDArray[np.float32]:
     deadline = time.monotonic() + _TIMEOUT_S
     rows = []
@@ -65,6 +88,15 @@ async def _encoded(encoder: Encoder[Any], inputs: Sequence[Any]) -> NDArray[np.f
         rows.append(results.unit(results.whole_clip(item.vectors)))
     await encoder.close()
     return np.stack(rows)
+
+
+def _model(package: Package) -> Model:
+    if package.manifest.modality != "text":
+        return Model(package)
+    from services.text.app import open_model
+    from services.text.preprocess import TextNumbers
+
+    return open_model(package, read_numbers(package.manifest, TextNumbers.of), Execution())
 
 
 def _host(pool: ThreadPoolExecutor) -> Host:

@@ -49,7 +49,13 @@ def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Clip
     """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     numbers = read_numbers(package.manifest, AudioNumbers.of)
     limits = AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
-    return shared.encoder(Model(package), lambda clip: _prepare(clip, numbers, limits), _canary())
+    model = Model(package, execution=shared.execution)
+    return shared.encoder(model, lambda clip: _prepare(clip, numbers, limits), _canary(), identify=_identify)
+
+
+def _identify(clip: Clip) -> Sequence[bytes]:
+    windows = f"{clip.windows.length_ms} {clip.windows.hop_ms}"
+    return clip.audio.SerializeToString(deterministic=True), windows.encode()
 
 
 def _prepare(clip: Clip, numbers: AudioNumbers, limits: AudioLimits) -> Prepared:

@@ -49,8 +49,9 @@ def open_encoder(package: Package, shared: Host) -> Encoder[Parts]:
     width = manifest.source_dim if manifest.task == "project" else manifest.dim
     canary = alone(np.full(width, width**-0.5, np.float32))
     is_fuser = manifest.task == "fuse"
-    model = Model(package, _NO_PART if is_fuser else {})
-    return shared.encoder(model, prepare_parts if is_fuser else prepare_vector, canary, _ITEMS_PER_JOB)
+    model = Model(package, _NO_PART if is_fuser else {}, execution=shared.execution)
+    prepare = prepare_parts if is_fuser else prepare_vector
+    return shared.encoder(model, prepare, canary, _ITEMS_PER_JOB, is_quick=lambda _: True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

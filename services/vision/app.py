@@ -53,7 +53,8 @@ def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[byte
     def prepare(data: bytes) -> Prepared:
         return preprocess(decode(data, limits), numbers)
 
-    return shared.encoder(Model(package), prepare, _canary())
+    model = Model(package, execution=shared.execution)
+    return shared.encoder(model, prepare, _canary(), identify=lambda data: (data,))
 
 
 def _canary() -> bytes:

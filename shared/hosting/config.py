@@ -38,6 +38,23 @@ class HostingConfig:
     workers: int = option(
         0, "batches that run at once; 0: the CPUs that the affinity and the cgroup's quota allow", low=0, high=1024
     )
+    precision: str = option(
+        "auto",
+        "what graphs of fp32 are computed in: fp32, bf16, or auto: bf16 where the OpenVINO provider is installed and "
+        "the CPU has AMX, else fp32; a package may pin its own",
+    )
+    providers: str = option(
+        "cpu", "onnxruntime's execution providers, the preferred first: cpu, openvino, cuda, tensorrt, comma-separated"
+    )
+    engine_cache: str = option(
+        "", "folder where TensorRT keeps the engines that it compiles; empty: it compiles them at each start"
+    )
+    cache_mb: float = option(
+        64.0,
+        "what the vectors of inputs that were seen before may take, in MB of a million bytes; 0: nothing is kept, and "
+        "equal inputs are each computed",
+        low=0.0,
+    )
     max_queue_batches: int = option(64, "how many full batches may wait for a model before calls are refused", low=1)
     canary_timeout_s: float = option(
         5.0, "seconds that a canary inference may take before the model counts as down", low=0.01

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -19,12 +19,14 @@ from shared.hosting.folder import ModelFolder
 from shared.hosting.model_service import ModelServicer
 from shared.hosting.report import Report
 from shared.hosting.repository import Repository
+from shared.inference.cache import Cache, ModelCache
 from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
 from shared.inference.features import Prepared
 from shared.inference.manifest import Manifest
 from shared.inference.model import Model
 from shared.inference.package import Package
+from shared.inference.providers import Execution, read_execution
 from shared.serving.config import ServerConfig
 from shared.serving.health import Health
 from shared.serving.metrics import Metrics, ModelMetrics
@@ -46,24 +48,38 @@ _MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What every encoder of a service shares: its threads, its bounds, its metrics."""
+    """What every encoder of a service shares: its threads, its bounds, its metrics, what runs its graphs, its cache."""
 
     pools: Pools
     metrics: Metrics
     max_queue_batches: int
+    execution: Execution = Execution()
+    cache: Cache | None = None
 
     def encoder(
-        self, model: Model, prepare: Callable[[_Input], Prepared], canary: _Input, inputs_per_job: int = 1
+        self,
+        model: Model,
+        prepare: Callable[[_Input], Prepared],
+        canary: _Input,
+        inputs_per_job: int = 1,
+        identify: Callable[[_Input], Sequence[bytes]] | None = None,
+        is_quick: Callable[[_Input], bool] = lambda _: False,
     ) -> Encoder[_Input]:
-        """Returns a model with its preprocessing, warmed up; see `Encoder`."""
+        """Returns a model with its preprocessing, warmed up; see `Encoder`.
+
+        identify: see `ModelCache`; None for inputs that are cheaper to compute than to look up.
+        """
+        observer = ModelMetrics(self.metrics, model.package.manifest.id)
         return Encoder(
             model,
             prepare,
             canary,
             self.pools,
             max_queue_batches=self.max_queue_batches,
-            observer=ModelMetrics(self.metrics, model.package.manifest.id),
+            observer=observer,
             inputs_per_job=inputs_per_job,
+            is_quick=is_quick,
+            cache=ModelCache(self.cache, model.package, identify, observer) if self.cache and identify else None,
         )
 
     def repository(self, config: HostingConfig, program: Program[_Input], thread: Executor) -> Repository[_Input]:
@@ -135,13 +151,27 @@ async def hosting(
 
 @contextlib.contextmanager
 def _host(name: str, config: HostingConfig) -> Iterator[Host]:
-    """Opens the threads of a service; leaving the block waits for them."""
+    """Opens the threads of a service; leaving the block waits for them.
+
+    Raises:
+        FailedPrecondition: a provider or a precision is asked for that this machine does not have.
+    """
     workers = config.workers or available_cpus()
+    execution = read_execution(config.providers, config.precision, workers, config.engine_cache)
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="prepare") as prepare,
         ThreadPoolExecutor(workers, thread_name_prefix="compute") as compute,
     ):
-        yield Host(Pools(prepare, compute, workers), Metrics(name), config.max_queue_batches)
+        pools, metrics = Pools(prepare, compute, workers), Metrics(name)
+        yield Host(pools, metrics, config.max_queue_batches, execution, _cache(config, metrics))
+
+
+def _cache(config: HostingConfig, metrics: Metrics) -> Cache | None:
+    if not config.cache_mb:
+        return None
+    cache = Cache(int(config.cache_mb * 1_000_000), metrics.cache_evictions.inc)
+    metrics.cache_bytes.set_function(lambda: cache.size_bytes)
+    return cache
 
 
 async def _watch(repository: Repository[Any], health: Health, config: HostingConfig) -> None:

@@ -83,6 +83,8 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             limits=limits,
             state=model_pb2.MODEL_STATE_FAILED if encoder.failure.is_set() else model_pb2.MODEL_STATE_READY,
             fingerprint=package.fingerprint,
+            precision=package.precision,
+            provider=package.provider,
             licence=manifest.licence,
             source=manifest.source,
             is_default=loaded and self._repository.is_default(manifest),

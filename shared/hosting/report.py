@@ -30,8 +30,10 @@ class Report:
         self._metrics.model_load_seconds.labels(manifest.id).set(seconds)
         self._metrics.model_bytes.labels(manifest.id).set(size_bytes)
         self._metrics.model_info.labels(*_facts(encoder.package)).set(1)
+        package = encoder.package
+        runs = {"precision": package.precision, "provider": package.provider}
         facts = {"model": manifest.id, "space": manifest.space, "bytes": size_bytes, "ms": round(1000 * seconds)}
-        _log.info("model loaded", extra={"f": facts})
+        _log.info("model loaded", extra={"f": {**facts, **runs}})
 
     def went(self, encoder: Encoder[Any], reason: Unload) -> None:
         """Tells of a model that takes no new calls: its gauges go, its counters stay."""

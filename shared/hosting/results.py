@@ -115,4 +115,5 @@ def receipt(package: Package, answers: Sequence[Encoded | SensoriumError], start
         pixel_count=units if manifest.modality == "image" else 0,
         audio_ms=units if manifest.modality == "audio" else 0,
         batch_size=max((answer.batch_size for answer in good), default=0),
+        cache_hit_count=sum(answer.is_cached for answer in good),
     )

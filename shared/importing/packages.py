@@ -43,13 +43,13 @@ def write_packages(
             target = Path(fresh) / each / version
             _write(folder, plan, package, target, f"{name}@{version}")
             probe(open_package(target))
-        return [_moved(Path(fresh), models, each, version) for each in names]
+        return [put_in_place(Path(fresh), models, each, version) for each in names]
 
 
 def _write(folder: HubFolder, plan: ExportPlan, package: PackagePlan, target: Path, space: str) -> None:
     graph = package.graph
-    copied = {name: _copied(folder.path(name), target / name) for name in (*graph.files, *package.files)}
-    made = {name: _made(data, target / name) for name, data in (*graph.made.items(), *package.made.items())}
+    taken = {name: copied(folder.path(name), target / name) for name in (*graph.files, *package.files)}
+    made = {name: made_file(data, target / name) for name, data in (*graph.made.items(), *package.made.items())}
     manifest: dict[str, Any] = {  # Any: JSON
         "schema": 1,
         "name": target.parent.name,
@@ -72,7 +72,7 @@ def _write(folder: HubFolder, plan: ExportPlan, package: PackagePlan, target: Pa
         },
         "licence": plan.licence,
         "source": plan.source,
-        "files": {**copied, **made},
+        "files": {**taken, **made},
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (target / "manifest.json").write_text(text, encoding="utf-8")
@@ -86,7 +86,7 @@ def _calibration(known: Calibration | None) -> dict[str, Any]:
     return {"calibration": numbers}
 
 
-def _copied(source: Path, target: Path) -> str:
+def copied(source: Path, target: Path) -> str:
     """Copies a file and returns its sha256."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
@@ -97,14 +97,14 @@ def _copied(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _made(data: bytes, target: Path) -> str:
+def made_file(data: bytes, target: Path) -> str:
     """Writes a file and returns its sha256."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 
 
-def _moved(fresh: Path, models: Path, name: str, version: str) -> Package:
+def put_in_place(fresh: Path, models: Path, name: str, version: str) -> Package:
     """Puts a package in its place by renames, so that a server never sees half of one."""
     target = models / name / version
     target.parent.mkdir(exist_ok=True)

@@ -7,19 +7,23 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, SensoriumError
+from shared.inference.cache import Known, ModelCache
 from shared.inference.features import Prepared
+from shared.inference.flights import Asked, Flights
 from shared.inference.model import Model
 from shared.inference.package import Package
 from shared.inference.queue import Priority
-from shared.inference.scheduler import Computed, Observer, Scheduler, as_bug
+from shared.inference.scheduler import Observer, Scheduler, as_bug
 
 _Input = TypeVar("_Input")
+_Item = tuple[_Input, bytes]  # with its key in the cache; b"" where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Encoded:
     vectors: (rows, dim) float32 as the model gave them, not normalised; one row but for clips cut into windows.
     spans_ms: start and end of each row within a clip; empty for other inputs.
     unit_count: tokens, pixels or milliseconds of the input.
+    batch_size: of the largest batch that was computed for it; 0 where none was.
     """
 
     vectors: NDArray[np.float32]
@@ -51,6 +56,21 @@ class Encoded:
     inference_ns: int
     batch_size: int
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether its vectors came from the cache, or from what was computed for another caller."""
+        return self.batch_size == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """One input after preprocessing; the keys are those of the cache, empty where there is none."""
+
+    key: bytes
+    prepared: Prepared
+    row_keys: Sequence[bytes]
+    preprocess_ns: int
+
 
 class Encoder(Generic[_Input]):
     """One served model.
@@ -60,6 +80,8 @@ class Encoder(Generic[_Input]):
     canary: an input that warms the model up and later tells whether it still answers.
     inputs_per_job: how many inputs one thread job prepares: 1 where an input is heavy (pictures, sound), more where a
         job would cost more than the work (texts).
+    is_quick: whether an input is prepared in less time than handing it to a thread takes; one alone then is at once.
+    cache: where its vectors are kept; None: every input is computed.
     used_at: when it was last asked for, in seconds of `time.monotonic()`.
 
     Nothing in it refers back to it in a circle: the last call that holds it frees its memory, without the collector.
@@ -75,6 +97,8 @@ class Encoder(Generic[_Input]):
         max_queue_batches: int,
         observer: Observer,
         inputs_per_job: int = 1,
+        is_quick: Callable[[_Input], bool] = lambda _: False,
+        cache: ModelCache[_Input] | None = None,
     ) -> None:
         """Warms the model up with the canary.
 
@@ -85,7 +109,9 @@ class Encoder(Generic[_Input]):
         self.prepare = prepare
         self._pools = pools
         self._inputs_per_job = inputs_per_job
+        self._is_quick = is_quick
         self._observer = observer
+        self._cache = cache
         self.used_at = time.monotonic()
         self._canary = prepare(canary).rows
         for row in self._canary:
@@ -101,6 +127,7 @@ class Encoder(Generic[_Input]):
             pads=model.pads,
             observer=observer,
         )
+        self._flights = Flights(self._scheduler, cache)
 
     @property
     def package(self) -> Package:
@@ -114,7 +141,7 @@ class Encoder(Generic[_Input]):
 
     async def encode(
         self, inputs: Sequence[_Input], *, deadline: float, priority: Priority
-    ) -> list[Encoded | SensoriumError]:
+    ) -> Sequence[Encoded | SensoriumError]:
         """Returns one answer an input, in order: its vectors, or what was wrong with it.
 
         deadline: in seconds of `time.monotonic()`. Cancelling drops whatever still waits.
@@ -123,16 +150,14 @@ class Encoder(Generic[_Input]):
             Overloaded: the queue is full; nothing was computed.
         """
         self.used_at = time.monotonic()
-        self._scheduler.admit(len(inputs))
-        step = self._inputs_per_job
-        jobs = [inputs[at : at + step] for at in range(0, len(inputs), step)]
-        # A call prepares a few inputs at a time, so that a large one leaves room for others.
-        room = asyncio.Semaphore(2 * self._pools.workers)
-        if len(jobs) == 1:
-            return await self._encode_job(inputs, deadline, priority, room)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._encode_job(job, deadline, priority, room)) for job in jobs]
-        return [answer for task in tasks for answer in task.result()]
+        if self._cache is None:
+            return await self._encode_new([(each, b"") for each in inputs], deadline, priority)
+        keys = await self._cache.keys(inputs)
+        kept = [_recalled(key, self._cache) for key in keys]
+        new = [(each, key) for each, key, answer in zip(inputs, keys, kept, strict=True) if answer is None]
+        self._cache.observer.looked_up(hits=len(inputs) - len(new), misses=0)
+        computed = iter(await self._encode_new(new, deadline, priority))
+        return [next(computed) if answer is None else answer for answer in kept]
 
     async def check(self, timeout_s: float) -> None:
         """Runs the canary through the model, beside the queue; raises where that fails or takes too long."""
@@ -143,91 +168,123 @@ class Encoder(Generic[_Input]):
     def retire(self) -> None:
         """Says that no new calls will come; those that run end as they would."""
         self._observer.retired()
+        if self._cache is not None:
+            self._cache.close()
 
     async def close(self) -> None:
         """Waits for the running batches; what still waits is cancelled."""
         await self._scheduler.close()
 
+    async def _encode_new(
+        self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority
+    ) -> Sequence[Encoded | SensoriumError]:
+        """Returns the answers to what the cache does not have, as far as these inputs tell."""
+        self._scheduler.admit(len(items))
+        step = self._inputs_per_job
+        jobs = [items[at : at + step] for at in range(0, len(items), step)]
+        # A call prepares a few inputs at a time, so that a large one leaves room for others.
+        room = asyncio.Semaphore(2 * self._pools.workers)
+        if len(jobs) == 1:
+            return await self._encode_job(items, deadline, priority, room)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._encode_job(job, deadline, priority, room)) for job in jobs]
+        return [answer for task in tasks for answer in task.result()]
+
     async def _encode_job(
-        self, inputs: Sequence[_Input], deadline: float, priority: Priority, room: asyncio.Semaphore
-    ) -> list[Encoded | SensoriumError]:
-        pending = [
-            item if isinstance(item, SensoriumError) else self._submit(item, deadline, priority)
-            for item in await self._prepared(inputs, deadline, room)
-        ]
+        self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority, room: asyncio.Semaphore
+    ) -> Sequence[Encoded | SensoriumError]:
+        ready = await self._prepared(items, deadline, room)
+        asked = [[] if isinstance(each, SensoriumError) else self._ask(each, deadline, priority) for each in ready]
         try:
-            answers = [item if isinstance(item, SensoriumError) else await _joined(*item) for item in pending]
+            answers = [
+                each if isinstance(each, SensoriumError) else await _joined(each, rows)
+                for each, rows in zip(ready, asked, strict=True)
+            ]
         finally:
-            for item in pending:
-                if not isinstance(item, SensoriumError):
-                    _abandon(item[2])
+            for row in chain.from_iterable(asked):
+                row.leave()
         for answer in answers:
             if isinstance(answer, SensoriumError):
                 self._observer.item_failed(answer.reason)
+        if self._cache is not None:
+            _remember(ready, answers, self._cache)
         return answers
 
     async def _prepared(
-        self, inputs: Sequence[_Input], deadline: float, room: asyncio.Semaphore
-    ) -> list[tuple[Prepared, int] | SensoriumError]:
+        self, items: Sequence[_Item[_Input]], deadline: float, room: asyncio.Semaphore
+    ) -> Sequence[_Ready | SensoriumError]:
         try:
-            loop = asyncio.get_running_loop()
-            async with room:
-                prepared = await loop.run_in_executor(self._pools.prepare, self._prepare_all, inputs, deadline)
+            if len(items) == 1 and self._is_quick(items[0][0]):
+                ready = self._prepare_all(items, deadline)
+            else:
+                loop = asyncio.get_running_loop()
+                async with room:
+                    ready = await loop.run_in_executor(self._pools.prepare, self._prepare_all, items, deadline)
         except asyncio.CancelledError:
-            self._observer.dropped("expired" if deadline <= time.monotonic() else "cancelled", len(inputs))
+            self._observer.dropped("expired" if deadline <= time.monotonic() else "cancelled", len(items))
             raise
         finally:
-            self._scheduler.release(len(inputs))
-        for item in prepared:
-            if isinstance(item, DeadlineExceeded):
+            self._scheduler.release(len(items))
+        for each in ready:
+            if isinstance(each, DeadlineExceeded):
                 self._observer.dropped("expired")
-            elif not isinstance(item, SensoriumError):
-                self._observer.prepared(item[1] / 1e9)
-        return prepared
+            elif not isinstance(each, SensoriumError):
+                self._observer.prepared(each.preprocess_ns / 1e9)
+        return ready
 
-    def _prepare_all(self, inputs: Sequence[_Input], deadline: float) -> list[tuple[Prepared, int] | SensoriumError]:
-        return [self._prepare_one(item, deadline) for item in inputs]
+    def _prepare_all(self, items: Sequence[_Item[_Input]], deadline: float) -> Sequence[_Ready | SensoriumError]:
+        return [self._prepare_one(item, key, deadline) for item, key in items]
 
-    def _prepare_one(self, item: _Input, deadline: float) -> tuple[Prepared, int] | SensoriumError:
+    def _prepare_one(self, item: _Input, key: bytes, deadline: float) -> _Ready | SensoriumError:
         started = time.perf_counter_ns()
         if deadline <= time.monotonic():
             return DeadlineExceeded("the deadline passed before the item was looked at")
         try:
             prepared = self.prepare(item)
+            row_keys = self._cache.row_keys(prepared) if self._cache is not None else [b""] * len(prepared.rows)
         except SensoriumError as error:
             return error
         except Exception as cause:  # noqa: BLE001  # a decoder's surprise is this item's fault alone
             return as_bug(cause)
-        return prepared, time.perf_counter_ns() - started
+        return _Ready(key, prepared, row_keys, time.perf_counter_ns() - started)
 
-    def _submit(
-        self, item: tuple[Prepared, int], deadline: float, priority: Priority
-    ) -> tuple[Prepared, int, list[asyncio.Future[Computed]]]:
-        prepared, preprocess_ns = item
-        rows = [self._scheduler.submit(row, deadline=deadline, priority=priority) for row in prepared.rows]
-        return prepared, preprocess_ns, rows
+    def _ask(self, ready: _Ready, deadline: float, priority: Priority) -> Sequence[Asked]:
+        rows = zip(ready.prepared.rows, ready.row_keys, strict=True)
+        return [Asked(self._flights, row, key, deadline, priority) for row, key in rows]
 
 
-async def _joined(
-    prepared: Prepared, preprocess_ns: int, rows: Sequence[asyncio.Future[Computed]]
-) -> Encoded | SensoriumError:
+async def _joined(ready: _Ready, rows: Sequence[Asked]) -> Encoded | SensoriumError:
     try:
-        computed = [await row for row in rows]
+        computed = [await row.result() for row in rows]
     except SensoriumError as error:
         return error
     return Encoded(
         vectors=np.stack([row.vector for row in computed]),
-        spans_ms=prepared.spans_ms,
-        unit_count=prepared.unit_count,
-        preprocess_ns=preprocess_ns,
+        spans_ms=ready.prepared.spans_ms,
+        unit_count=ready.prepared.unit_count,
+        preprocess_ns=ready.preprocess_ns,
         queue_ns=max(row.queue_ns for row in computed),
         inference_ns=max(row.inference_ns for row in computed),
         batch_size=max(row.batch_size for row in computed),
     )
 
 
-def _abandon(rows: Sequence[asyncio.Future[Computed]]) -> None:
-    for row in rows:
-        row.cancel()
-        if row.done() and not row.cancelled():
-            row.exception()  # looked at, so that asyncio does not report it as lost
+def _recalled(key: bytes, cache: ModelCache[_Input]) -> Encoded | None:
+    """Returns the answer to an input that was answered before."""
+    found = cache.recall(key)
+    if found is None:
+        return None
+    known, vectors = found
+    return Encoded(vectors, known.spans_ms, known.unit_count, preprocess_ns=0, queue_ns=0, inference_ns=0, batch_size=0)
+
+
+def _remember(
+    ready: Sequence[_Ready | SensoriumError], answers: Sequence[Encoded | SensoriumError], cache: ModelCache[_Input]
+) -> None:
+    """Notes which inputs led to which rows, and how many were computed; errors are not kept."""
+    hits = misses = 0
+    for each, answer in zip(ready, answers, strict=True):
+        if isinstance(each, _Ready) and isinstance(answer, Encoded):
+            cache.learn(each.key, Known(each.row_keys, answer.unit_count, answer.spans_ms))
+            hits, misses = hits + answer.is_cached, misses + (not answer.is_cached)
+    cache.observer.looked_up(hits=hits, misses=misses)

@@ -17,6 +17,7 @@ SCHEMA = 1
 TASKS = ("encode", "fuse", "project", "predict")
 MODALITIES = ("text", "image", "audio")
 ACTIVATIONS = ("softmax", "sigmoid")
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Manifest:
     output: str
     pooling: str
     head: str
+    precision: str
     preprocess: Mapping[str, Any]  # Any: JSON; each modality reads its own numbers
     calibration: CalibrationNumbers | None
     prompts: Mapping[str, str]
@@ -102,6 +104,7 @@ def read_manifest(text: str, package: str) -> Manifest:
         output=reader.text("output"),
         pooling=_pooling(reader),
         head=reader.text("head", ""),
+        precision=reader.one_of("precision", PRECISIONS) if "precision" in raw else "",
         preprocess=reader.typed("preprocess", dict, {}),
         calibration=_calibration(reader),
         prompts=reader.typed("prompts", dict, {}),

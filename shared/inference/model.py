@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ from shared.inference.features import Features
 from shared.inference.manifest import package_error
 from shared.inference.package import Package
 from shared.inference.pooling import NONE, pool
+from shared.inference.providers import ON_CPU, Execution, batch_size, choose, compiles_shapes
 from shared.inference.session import Session
+
+_log = logging.getLogger("sensorium.models")
 
 # Of a package's second graph, which takes the pooled vectors (b, width) and gives the embeddings (b, dim).
 HEAD_INPUT, HEAD_OUTPUT = "pooled", "embedding"
@@ -25,6 +29,10 @@ class Model:
         must have one shape.
     pad_multiple: lengths are padded up to a multiple of this, which bounds the number of shapes.
     max_length: but never beyond this; 0 for no bound.
+    execution: what the server can and wants to run graphs with.
+
+    `package` is the package as it runs. Where the provider compiles each shape, batches are filled up to one of few
+    sizes, and the first batch of a shape pays for it: at load that is the canary's alone.
     """
 
     def __init__(
@@ -33,14 +41,16 @@ class Model:
         pad_values: Mapping[str, float] | None = None,
         pad_multiple: int = 1,
         max_length: int = 0,
+        execution: Execution | None = None,
     ) -> None:
         """Loads the graph; raises FailedPrecondition where it does not fit the manifest."""
-        self.package = package
         self.pads = bool(pad_values)
         self._pad_values = dict(pad_values or {})
         self._pad_multiple, self._max_length = pad_multiple, max_length
         manifest = package.manifest
-        self._session = Session(package, manifest.graph, manifest.output)
+        self._choice = choose(execution or Execution(), manifest.precision)
+        self._session = self._opened(package)
+        # One product of matrices for each text: not worth a lower precision.
         self._head = Session(package, manifest.head, HEAD_OUTPUT) if manifest.head else None
         self._is_pooled = manifest.pooling != NONE
         self._taken = self._session.input_names | ({"attention_mask", "pooling_mask"} if self._is_pooled else set())
@@ -52,12 +62,16 @@ class Model:
 
     def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
         """Returns (n, dim) float32 for n rows, in their order; not normalised."""
-        batch = self._collated(rows)
-        pooled = self._pooled(self._session.run(batch), batch)
+        batch = self._collated(self._filled(rows))
+        pooled = self._pooled(self._session.run(batch), batch)[: len(rows)]
         return pooled if self._head is None else self._head.run({HEAD_INPUT: pooled})
 
+    def feeds(self, rows: Sequence[Features]) -> Mapping[str, NDArray[Any]]:
+        """Returns what the graph is given for a batch: every input by its name, with the batch axis first."""
+        return self._session.feeds(self._collated(rows))
+
     def warm_up(self, row: Features) -> None:
-        """Runs one row through the whole model.
+        """Runs one row through the whole model; where that fails with a provider that nobody asked for, on the CPU.
 
         Raises:
             FailedPrecondition: PACKAGE_INVALID; the graph wants other inputs, fails, or returns another width.
@@ -65,6 +79,14 @@ class Model:
         manifest = self.package.manifest
         label = f"{manifest.name}/{manifest.version}"
         self._session.check_inputs(frozenset(row.arrays))
+        problem = self._session.problem_with(self._collated([row]))
+        if problem and self._choice.is_demanded:
+            raise package_error(label, manifest.graph, f"fails in a trial with {self.package.provider}: {problem}")
+        if problem:
+            facts = {"model": manifest.id, "provider": self.package.provider, "why": problem}
+            _log.warning("a model runs on the CPU in fp32", extra={"f": facts})
+            self._choice = ON_CPU
+            self._session = self._opened(self.package)
         try:
             output = self.compute([row])
         except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
@@ -77,6 +99,23 @@ class Model:
             )
         if not np.isfinite(output).all():
             raise package_error(label, manifest.graph, "returns NaN or infinity in a warm-up inference")
+
+    def _opened(self, package: Package) -> Session:
+        """Returns the session that was chosen; from then on `package` says what it runs with."""
+        choice, manifest = self._choice, package.manifest
+        session = Session(package, manifest.graph, manifest.output, choice)
+        is_as_chosen = session.provider == choice.providers[0]
+        precision = "fp32" if choice.precision == "bf16" and not is_as_chosen else choice.precision
+        self.package = package.running(precision, session.provider)
+        self._compiles_shapes = compiles_shapes(session.provider)
+        return session
+
+    def _filled(self, rows: Sequence[Features]) -> Sequence[Features]:
+        """Returns the rows, and copies of the first behind them up to a batch size that the provider may see."""
+        if not self._compiles_shapes:
+            return rows
+        size = batch_size(len(rows), self.package.manifest.limits.max_batch_items)
+        return [*rows, *[rows[0]] * (size - len(rows))]
 
     def _collated(self, rows: Sequence[Features]) -> Mapping[str, NDArray[Any]]:
         names = [name for name in rows[0].arrays if name in self._taken]

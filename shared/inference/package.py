@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sensorium.errors import NotFound
@@ -19,15 +19,24 @@ class Package:
     """A package whose files are what its manifest says.
 
     fingerprint: 16 hex digits that change whenever vectors may change.
+    precision, provider: what its graph runs in and with: `int8` of a graph that was quantized, `fp32` and `cpu` until
+        a model that was opened says otherwise.
     """
 
     folder: Path
     manifest: Manifest
     fingerprint: str
+    precision: str = "fp32"
+    provider: str = "cpu"
 
     def path(self, name: str) -> Path:
         """Returns the path of one of its files."""
         return self.folder / name
+
+    def running(self, precision: str, provider: str) -> Package:
+        """Returns the package as it really runs, its precision being part of the fingerprint."""
+        fingerprint = _fingerprint(self.manifest, precision)
+        return replace(self, fingerprint=fingerprint, precision=precision, provider=provider)
 
 
 def open_package(folder: Path) -> Package:
@@ -49,7 +58,8 @@ def open_package(folder: Path) -> Package:
     for graph in filter(None, (manifest.graph, manifest.head)):
         if graph not in manifest.files:
             raise package_error(label, graph, "is a graph, but `files` has no hash for it")
-    return Package(folder, manifest, _fingerprint(manifest))
+    precision = "int8" if manifest.precision == "int8" else "fp32"
+    return Package(folder, manifest, _fingerprint(manifest, precision), precision)
 
 
 def find_packages(root: Path) -> list[Path]:
@@ -104,7 +114,7 @@ def _check_file(folder: Path, name: str, expected: str, label: str) -> None:
         raise package_error(label, name, f"has the sha256 {actual}, but field `files.{name}` says {expected}")
 
 
-def _fingerprint(manifest: Manifest) -> str:
+def _fingerprint(manifest: Manifest, precision: str) -> str:
     facts = {
         "files": {name: sha256 for name, sha256 in manifest.files.items() if not name.endswith(".md")},
         "preprocess": manifest.preprocess,
@@ -112,6 +122,7 @@ def _fingerprint(manifest: Manifest) -> str:
         "output": manifest.output,
         "prompts": manifest.prompts,
         **({"head": manifest.head} if manifest.head else {}),
+        **({"precision": precision} if precision != "fp32" else {}),  # so that fp32 keeps the fingerprint it had
         "code": PREPROCESSING_VERSION,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

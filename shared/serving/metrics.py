@@ -61,6 +61,12 @@ class Metrics:
         self.model_unloads = self._counter(
             "model_unloads", "Models that went: requested, budget, replaced, gone.", "reason"
         )
+        self.cache_hits = self._counter(
+            "cache_hits", "Items answered from the cache, or from what was computed for another caller.", "model"
+        )
+        self.cache_misses = self._counter("cache_misses", "Items computed that the cache did not have.", "model")
+        self.cache_evictions = self._counter("cache_evictions", "Entries of the cache that went for newer ones.")
+        self.cache_bytes = self._gauge("cache_bytes", "What the entries of the cache take.")
         self.serving = self._gauge("serving", "1 where the health service says SERVING.", "grpc_service")
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
@@ -74,7 +80,7 @@ class Metrics:
 
 
 class ModelMetrics:
-    """The metrics of one model, as its scheduler tells them (an `Observer` of `shared.inference`)."""
+    """The metrics of one model, as its scheduler and its cache tell them (two observers of `shared.inference`)."""
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         """Looks the model's time series up once; `model` is `name@version`."""
@@ -87,6 +93,8 @@ class ModelMetrics:
         self._batch_items = metrics.batch_items.labels(model)
         self._batch_cost = metrics.batch_cost.labels(model)
         self._padding_ratio = metrics.padding_ratio.labels(model)
+        self._cache_hits = metrics.cache_hits.labels(model)
+        self._cache_misses = metrics.cache_misses.labels(model)
         self._metrics = metrics
         self._model = model
         self._is_retired = False
@@ -115,6 +123,11 @@ class ModelMetrics:
     def dropped(self, reason: str, count: int = 1) -> None:
         """Counts rows that were not computed."""
         self._metrics.dropped.labels(self._model, reason).inc(count)
+
+    def looked_up(self, *, hits: int, misses: int) -> None:
+        """Counts inputs that were answered without the model, and those that it computed beside the cache."""
+        self._cache_hits.inc(hits)
+        self._cache_misses.inc(misses)
 
     def queue_changed(self, priority: str, items: int, cost: int) -> None:
         """Notes what waits; a retired model's gauges are gone for good."""

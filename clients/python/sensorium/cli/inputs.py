@@ -110,7 +110,7 @@ def read_files(given: str) -> list[Input]:
     Raises:
         UsageFault: there is no such file, or it is neither picture nor sound.
     """
-    return _media(given, _existing(given))
+    return _media(given, files_of(given))
 
 
 def chunks(inputs: Sequence[Input], most_items: int, most_bytes: int) -> Iterator[Sequence[Input]]:
@@ -128,10 +128,15 @@ def chunks(inputs: Sequence[Input], most_items: int, most_bytes: int) -> Iterato
 def _files(given: str, kind: Kind, stdin: BinaryIO | None) -> list[Input]:
     if given == STDIN:
         return [Input(kind, (stdin or sys.stdin.buffer).read())]
-    return [Input(kind, path) for path in _existing(given)]
+    return [Input(kind, path) for path in files_of(given)]
 
 
-def _existing(given: str) -> list[Path]:
+def files_of(given: str) -> list[Path]:
+    """Returns the file of that name, or the files that a glob matches, in order.
+
+    Raises:
+        UsageFault: there is none.
+    """
     paths = _matches(given)
     if not paths:
         what = "is a folder" if Path(given).is_dir() else "names no file"

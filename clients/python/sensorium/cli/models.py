@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from sensorium.channel import call, open_channel
-from sensorium.cli import models_add, models_golden, options
+from sensorium.cli import models_add, models_golden, models_quantize, options
 from sensorium.cli.connection import reaching
 from sensorium.cli.failures import OK, SOME_FAILED, UsageFault
 from sensorium.cli.messages import enum_name, plain
@@ -41,6 +41,7 @@ VERIFY_EPILOG = options.examples(
 app = typer.Typer(name="models", help="The models of a mesh, and model packages on disk.", no_args_is_help=True)
 
 app.command("add", epilog=models_add.EPILOG)(models_add.add)
+app.command("quantize", epilog=models_quantize.EPILOG)(models_quantize.quantize)
 
 
 @app.command("list", epilog=LIST_EPILOG)
@@ -66,13 +67,13 @@ def list_models(
     if as_json:
         print_json([plain(model) for model in models])
         return
-    rows = table("model", "task", "takes", "space", "dim#", "state", "fingerprint", "licence")
+    rows = table("model", "task", "takes", "space", "dim#", "state", "runs", "fingerprint", "licence")
     for model in models:
         is_ready = model.state == model_pb2.MODEL_STATE_READY
         state = Text(enum_name(ModelState.DESCRIPTOR, model.state), style="green" if is_ready else "red")
         task = enum_name(ModelTask.DESCRIPTOR, model.task)
         rows.add_row(f"{model.name}@{model.version}", task, _takes(model), model.space,
-                     str(model.dim), state, model.fingerprint, model.licence)  # fmt: skip
+                     str(model.dim), state, _runs(model), model.fingerprint, model.licence)  # fmt: skip
     console().print(rows)
 
 
@@ -176,6 +177,10 @@ def _takes(model: Model) -> str:
     if model.modality == MODALITY_UNSPECIFIED:
         return f"vectors of {model.source_space or model.space}"
     return enum_name(Modality.DESCRIPTOR, model.modality)
+
+
+def _runs(model: Model) -> str:
+    return f"{model.precision} on {model.provider}" if model.precision else ""
 
 
 def _said(value: object) -> str:

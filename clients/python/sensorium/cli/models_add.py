@@ -80,9 +80,8 @@ def add(
     _check("--variant", variant, VARIANTS)
     _check("--resize", resize, RESIZES)
     _check("--long-clip", long_clip, ("", *LONG_CLIPS))
-    for option, value in (("--name", name), ("--version", version)):
-        if not value or not all(each.isalnum() or each in "-_." for each in value) or value.startswith("."):
-            raise UsageFault(f"{option}: {value!r} must be of letters, digits, '-', '_' and '.'")
+    check_name("--name", name)
+    check_name("--version", version)
     wishes = Wishes(
         variant,
         source if source.startswith(_HUB) else "",
@@ -103,6 +102,12 @@ def add(
         print_json([_facts(plan, each, package) for each, package in zip(plan.packages, packages, strict=True)])
     else:
         _show(plan, packages)
+
+
+def check_name(option: str, value: str) -> None:
+    """Refuses what cannot be the name or the version of a package."""
+    if not value or not all(each.isalnum() or each in "-_." for each in value) or value.startswith("."):
+        raise UsageFault(f"{option}: {value!r} must be of letters, digits, '-', '_' and '.'")
 
 
 def _check(option: str, value: str, choices: Iterable[str]) -> None:
