@@ -55,6 +55,13 @@ class HostingConfig:
         "equal inputs are each computed",
         low=0.0,
     )
+    lone_threads: int = option(
+        1,
+        "threads that a batch may have while nothing else runs; 0: as many as workers. More than 1 makes long inputs "
+        "faster for a lone caller, where cores are idle, and takes the memory of the weights twice",
+        low=0,
+        high=1024,
+    )
     max_queue_batches: int = option(64, "how many full batches may wait for a model before calls are refused", low=1)
     canary_timeout_s: float = option(
         5.0, "seconds that a canary inference may take before the model counts as down", low=0.01

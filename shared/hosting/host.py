@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import weakref
@@ -157,7 +158,10 @@ def _host(name: str, config: HostingConfig) -> Iterator[Host]:
         FailedPrecondition: a provider or a precision is asked for that this machine does not have.
     """
     workers = config.workers or available_cpus()
-    execution = read_execution(config.providers, config.precision, workers, config.engine_cache)
+    execution = dataclasses.replace(
+        read_execution(config.providers, config.precision, workers, config.engine_cache),
+        lone_threads=config.lone_threads or workers,
+    )
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="prepare") as prepare,
         ThreadPoolExecutor(workers, thread_name_prefix="compute") as compute,

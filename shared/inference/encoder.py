@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Generic, TypeVar
 
@@ -18,9 +19,10 @@ from shared.inference.cache import Known, ModelCache
 from shared.inference.features import Prepared
 from shared.inference.flights import Asked, Flights
 from shared.inference.model import Model
+from shared.inference.observer import Observer
 from shared.inference.package import Package
 from shared.inference.queue import Priority
-from shared.inference.scheduler import Observer, Scheduler, as_bug
+from shared.inference.scheduler import Scheduler, as_bug
 
 _Input = TypeVar("_Input")
 _Item = tuple[_Input, bytes]  # with its key in the cache; b"" where there is none
@@ -120,6 +122,7 @@ class Encoder(Generic[_Input]):
         self._scheduler = Scheduler(
             model.compute,
             pools.compute,
+            compute_wide=partial(model.compute, is_wide=True) if model.has_width else None,
             workers=pools.workers,
             limits=limits,
             max_queue_cost=max_queue_batches * limits.max_batch_cost,

@@ -50,6 +50,8 @@ class Model:
         manifest = package.manifest
         self._choice = choose(execution or Execution(), manifest.precision)
         self._session = self._opened(package)
+        threads = execution.lone_threads if execution is not None and self._session.provider == "cpu" else 1
+        self._wide = Session(package, manifest.graph, manifest.output, threads=threads) if threads > 1 else None
         # One product of matrices for each text: not worth a lower precision.
         self._head = Session(package, manifest.head, HEAD_OUTPUT) if manifest.head else None
         self._is_pooled = manifest.pooling != NONE
@@ -60,10 +62,19 @@ class Model:
         padded = -(-length // self._pad_multiple) * self._pad_multiple
         return min(padded, self._max_length) if self._max_length else padded
 
-    def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
-        """Returns (n, dim) float32 for n rows, in their order; not normalised."""
+    @property
+    def has_width(self) -> bool:
+        """Whether a batch that runs alone can have several threads."""
+        return self._wide is not None
+
+    def compute(self, rows: Sequence[Features], *, is_wide: bool = False) -> NDArray[np.float32]:
+        """Returns (n, dim) float32 for n rows, in their order; not normalised.
+
+        is_wide: by all threads, where `has_width`.
+        """
         batch = self._collated(self._filled(rows))
-        pooled = self._pooled(self._session.run(batch), batch)[: len(rows)]
+        session = self._wide if is_wide and self._wide is not None else self._session
+        pooled = self._pooled(session.run(batch), batch)[: len(rows)]
         return pooled if self._head is None else self._head.run({HEAD_INPUT: pooled})
 
     def feeds(self, rows: Sequence[Features]) -> Mapping[str, NDArray[Any]]:

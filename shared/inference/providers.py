@@ -50,6 +50,7 @@ class Execution:
     installed: those that the installed onnxruntime has.
     workers: how many batches run at once, a CPU each.
     engine_cache: the folder where TensorRT keeps compiled engines; empty for none.
+    lone_threads: what a batch that runs alone may have, on the CPU's provider.
     """
 
     providers: Sequence[str] = ("cpu",)
@@ -58,6 +59,7 @@ class Execution:
     installed: frozenset[str] = frozenset({"cpu"})
     has_amx: bool = False
     engine_cache: str = ""
+    lone_threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,9 @@ from sensorium.errors import DeadlineExceeded, InternalError, Overloaded
 from shared.inference.costs import CostModel
 from shared.inference.features import Features
 from shared.inference.manifest import BatchLimits
+from shared.inference.observer import Observer
 from shared.inference.queue import PRIORITIES, Entry, Lane, Priority
+from shared.inference.widths import Widths
 
 _log = logging.getLogger("sensorium.inference")
 
@@ -47,45 +48,23 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """A batch after its run: the rows that were still wanted, (n, dim) for them, when it began and how long it took."""
+    """A batch after its run: the rows that were still wanted, (n, dim) for them, its beginning, duration and width."""
 
     live: Sequence[Entry[Computed]]
     vectors: NDArray[np.float32]
     started: float
     seconds: float
+    is_wide: bool | None
 
 
 _NOTHING = np.empty((0, 0), np.float32)
-
-
-class Observer(Protocol):
-    """Hears what a scheduler does; metrics in production."""
-
-    def batch_done(
-        self, *, items: int, real_cost: int, padded_cost: int, queue_s: Sequence[float], inference_s: float
-    ) -> None:
-        """A batch was computed."""
-
-    def prepared(self, seconds: float) -> None:
-        """An input was preprocessed."""
-
-    def item_failed(self, reason: str) -> None:
-        """An input was refused or failed."""
-
-    def dropped(self, reason: str, count: int = 1) -> None:
-        """Rows were not computed: `full`, `expired` or `cancelled`."""
-
-    def queue_changed(self, priority: str, items: int, cost: int) -> None:
-        """The queue of one priority grew or shrank."""
-
-    def retired(self) -> None:
-        """The model takes no new calls; those that run may still end."""
 
 
 class Scheduler:
     """See the module.
 
     compute: n rows in, (n, dim) float32 out; runs in `pool`, `workers` at a time, without any lock.
+    compute_wide: the same by all threads at once, for a batch that runs alone; None where there is no such thing.
     max_queue_cost: how much may wait, in the unit of `Features.cost`; more is refused at once.
     """
 
@@ -101,6 +80,7 @@ class Scheduler:
         pads: bool,
         observer: Observer,
         costs: CostModel | None = None,
+        compute_wide: Callable[[Sequence[Features]], NDArray[np.float32]] | None = None,
     ) -> None:
         """Takes the model's function and the bounds, and perhaps what batches cost; starts nothing."""
         self._compute = compute
@@ -121,6 +101,8 @@ class Scheduler:
         self._preparing = 0  # items admitted whose rows have not come yet
         self._running: set[asyncio.Task[None]] = set()
         self._costs = costs or CostModel()
+        self._compute_wide = compute_wide
+        self._widths = Widths()
         self._item_cost = 1.0
         self._cost_per_s = 0.0
         self.failure = asyncio.Event()
@@ -180,9 +162,15 @@ class Scheduler:
             if not batch:
                 return
             self._busy += 1
-            task = asyncio.get_running_loop().create_task(self._run(batch))
+            task = asyncio.get_running_loop().create_task(self._run(batch, self._width(batch)))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+
+    def _width(self, batch: Sequence[Entry[Computed]]) -> bool | None:
+        """Whether a batch is to be run by all threads; None where that is no choice, since others run or wait."""
+        if self._compute_wide is None or self._busy > 1 or any(lane.size for lane in self._lanes.values()):
+            return None
+        return self._widths.is_wide(self._padded_length(max(entry.features.length for entry in batch)))
 
     def _is_next_full(self) -> bool:
         """Whether a batch can be put ready for a worker that is not free yet, without going emptier for it.
@@ -211,9 +199,9 @@ class Scheduler:
     def _lane_order(self) -> Sequence[Priority]:
         return PRIORITIES if self._interactive_in_a_row < _INTERACTIVE_IN_A_ROW else PRIORITIES[::-1]
 
-    async def _run(self, batch: list[Entry[Computed]]) -> None:
+    async def _run(self, batch: list[Entry[Computed]], is_wide: bool | None) -> None:
         try:
-            ran = await asyncio.get_running_loop().run_in_executor(self._pool, self._computed, batch)
+            ran = await asyncio.get_running_loop().run_in_executor(self._pool, self._computed, batch, is_wide)
         except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
             await self._compute_singly(batch, fault)
         else:
@@ -226,12 +214,13 @@ class Scheduler:
         self._busy -= 1
         self._dispatch()
 
-    def _computed(self, batch: Sequence[Entry[Computed]]) -> _Ran:
+    def _computed(self, batch: Sequence[Entry[Computed]], is_wide: bool | None) -> _Ran:
         """Computes what is still wanted of a batch, in a worker's thread; it may have stood ready for a while."""
         started = time.monotonic()
         live = [entry for entry in batch if not entry.is_dead(started)]
-        vectors = self._compute([entry.features for entry in live]) if live else _NOTHING
-        return _Ran(live, vectors, started, time.monotonic() - started)
+        compute = self._compute_wide if is_wide and self._compute_wide is not None else self._compute
+        vectors = compute([entry.features for entry in live]) if live else _NOTHING
+        return _Ran(live, vectors, started, time.monotonic() - started, is_wide)
 
     async def _compute_singly(self, batch: list[Entry[Computed]], fault: Exception) -> None:
         """Gives each row of a failed batch a try alone: a row that breaks the model breaks no other's answer."""
@@ -241,7 +230,7 @@ class Scheduler:
             return
         for entry in batch:
             try:
-                alone = await asyncio.get_running_loop().run_in_executor(self._pool, self._computed, [entry])
+                alone = await asyncio.get_running_loop().run_in_executor(self._pool, self._computed, [entry], None)
                 self._finish([entry], alone)
             except Exception as cause:  # noqa: BLE001  # as above; handed on to the row's caller
                 _resolve(entry.future, as_bug(cause))
@@ -265,7 +254,10 @@ class Scheduler:
         real = sum(entry.features.cost for entry in ran.live)
         longest = self._padded_length(max(entry.features.length for entry in ran.live))
         padded = longest * len(ran.live) if self._pads else real
-        self._costs.observe(longest, padded, ran.seconds)
+        if not ran.is_wide:
+            self._costs.observe(longest, padded, ran.seconds)
+        if ran.is_wide is not None:
+            self._widths.observe(longest, padded, ran.seconds, is_wide=ran.is_wide)
         rate = real / max(ran.seconds, 1e-6)
         self._cost_per_s += (_AVERAGE if self._cost_per_s else 1.0) * (rate - self._cost_per_s)
         self._observer.batch_done(

@@ -21,10 +21,11 @@ class Session:
     One thread a run: parallel single-threaded runs beat one wide run as soon as there is load, and threads that spin
     while they wait would take the CPU from the others.
 
+    threads: more than one for a session that runs alone: they spin while they wait for each other, until the run ends.
     provider: what really runs it, a key of PROVIDERS; single nodes may run on the CPU.
     """
 
-    def __init__(self, package: Package, graph: str, output: str, choice: Choice = ON_CPU) -> None:
+    def __init__(self, package: Package, graph: str, output: str, choice: Choice = ON_CPU, threads: int = 1) -> None:
         """Loads the graph in a file of the package, of which `output` is wanted.
 
         Raises:
@@ -36,7 +37,7 @@ class Session:
             onnxruntime.preload_dlls()  # CUDA's and cuDNN's libraries lie in wheels, where no linker looks
         try:
             self._session = onnxruntime.InferenceSession(
-                str(package.path(graph)), _options(choice), providers=list(choice.specs)
+                str(package.path(graph)), _options(choice, threads), providers=list(choice.specs)
             )
         except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
             raise self._error(f"onnxruntime cannot load it: {str(fault)[:200]}") from None
@@ -107,11 +108,12 @@ _DTYPES: Mapping[str, type[np.generic]] = {
 }
 
 
-def _options(choice: Choice) -> onnxruntime.SessionOptions:
+def _options(choice: Choice, threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     if choice.providers[0] != "cpu":
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

@@ -42,7 +42,7 @@ class Gated(Model):
     arrived = threading.Event()
     broken = threading.Event()
 
-    def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
+    def compute(self, rows: Sequence[Features], *, is_wide: bool = False) -> NDArray[np.float32]:
         if self.package.manifest.name == "gated":
             self.arrived.set()
             assert self.gate.wait(20)

@@ -38,7 +38,7 @@ class Moody(Model):
     hangs = threading.Event()
     free = threading.Event()
 
-    def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
+    def compute(self, rows: Sequence[Features], *, is_wide: bool = False) -> NDArray[np.float32]:
         if self.broken.is_set():
             raise RuntimeError("the graph is broken")
         if self.hangs.is_set():

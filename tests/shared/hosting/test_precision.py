@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from sensorium import vectors
 from sensorium.channel import call
 from sensorium.errors import FailedPrecondition
-from sensorium.v1 import model_pb2, model_pb2_grpc
+from sensorium.v1 import model_pb2, model_pb2_grpc, text_pb2, text_pb2_grpc
 from services.text.app import serving
 from services.text.config import Config
 from shared.hosting.config import HostingConfig
@@ -37,3 +40,17 @@ async def test_a_server_does_not_start_with_a_provider_that_it_does_not_have() -
     missing = next(name for name in ("cuda", "openvino") if name not in installed_providers())
     with pytest.raises(FailedPrecondition, match=f"SENSORIUM_PROVIDERS: .* not {missing}; install it with"):
         await model_of(HostingConfig(providers=missing))
+
+
+async def test_a_lone_text_may_have_all_threads_and_has_the_same_vector() -> None:
+    async def vector(lone_threads: int) -> NDArray[np.float32]:
+        hosting = HostingConfig(lone_threads=lone_threads, cache_mb=0)
+        async with running(serving, Config, hosting=hosting) as (channel, _):
+            stub = text_pb2_grpc.TextEncoderServiceStub(channel)
+            request = text_pb2.EncodeTextRequest(texts=["seven small red circles"])
+            answers = [await call(stub.EncodeText, request, timeout_s=5) for _ in range(3)]  # both widths are tried
+            rows = [vectors.read(each.results[0].embedding) for each in answers]
+            assert np.abs(np.stack(rows) - rows[0]).max() < 1e-6
+            return rows[0]
+
+    assert np.abs(await vector(1) - await vector(2)).max() < 1e-6

@@ -53,7 +53,7 @@ class Gated(Model):
         self.gate.set()
         super().__init__(open_package(folder))
 
-    def compute(self, rows: Sequence[Features]) -> NDArray[np.float32]:
+    def compute(self, rows: Sequence[Features], *, is_wide: bool = False) -> NDArray[np.float32]:
         self.batches.append([float(row.arrays["embedding"][0]) for row in rows])
         self.entered.release()
         assert self.gate.wait(10)
