@@ -18,8 +18,9 @@ SOURCES := pyproject.toml protos/build_hook.py $(wildcard protos/sensorium/v1/*.
 RUN := $(VENV)/.installed-all
 DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
+BENCH := $(VENV)/.installed-bench
 
-.PHONY: help demo up test lint types proto lint-proto data train train-smoke clean
+.PHONY: help demo up test lint types proto lint-proto bench data train train-smoke clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -50,6 +51,9 @@ lint-proto: $(RUN) ## Check the protos with buf (needs npm)
 	cd $(VENV)/lib/python3*/site-packages/google/rpc && cp status.proto error_details.proto code.proto "$(CURDIR)/build/protos/google/rpc"
 	$(BUF) lint protos
 	$(BUF) format --diff --exit-code protos
+
+bench: $(BENCH) ## Time our services and their peers against bare onnxruntime; ARGS=--quick takes 3 minutes
+	$(BIN)/python -m bench $(ARGS)
 
 data: $(TRAIN) ## Fetch the data sets that training learns from, into DATA=data
 	$(BIN)/python -m training.fetch --data $(or $(DATA),data)
@@ -84,4 +88,8 @@ $(DEV): $(VENV)/.created $(SOURCES)
 
 $(TRAIN): $(VENV)/.created $(SOURCES)
 	$(PIP) install --editable '.[train]'
+	touch $(RUN) $@
+
+$(BENCH): $(VENV)/.created $(SOURCES)
+	$(PIP) install --editable '.[bench]'
 	touch $(RUN) $@

@@ -1,1 +1,1 @@
-"""Benchmarks, each a program of its own: `python -m bench.resize`."""
+"""Benchmarks: `python -m bench` against other servers, `python -m bench.resize` against Pillow."""

@@ -1,0 +1,180 @@
+"""Runs a plan: the limit, the sweep, every cell in alternation, then the open loops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+
+from bench.environments import install, is_installed
+from bench.fleet import Fleet, measured
+from bench.inputs import inputs
+from bench.load.calls import Load, Outcome
+from bench.models.folder import Models, graph_of
+from bench.plan import Plan
+from bench.raw import Raw, raw, ways
+from bench.reference import expected
+from bench.results import OpenRow, Row, Slice, open_row, percentile, row
+from bench.systems.system import Setting, System, SystemFault, label
+
+_CHECKED = 64  # inputs that every system has to answer as the reference does
+_SHARES = (0.5, 0.8, 4.0)  # of the capacity, for the open loops; the last is overload
+_OVERLOAD_TIMEOUT_S = 2
+_CAPACITY_CALLERS = 32
+_BETWEEN_S = 0.6  # to start a generator, twice to read the metrics
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that a run found.
+
+    limits: by kind, the rate of each way to run the graph alone.
+    swept: by kind, system and callers, the rate of every setting.
+    missing: systems that do not install, start or answer rightly, each with why.
+    """
+
+    limits: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    open_rows: list[OpenRow] = field(default_factory=list)
+    swept: dict[str, dict[str, dict[int, dict[str, float]]]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    start_s: dict[str, float] = field(default_factory=dict)
+
+
+def run(plan: Plan, models: Models, told: Callable[[str], None]) -> Findings:
+    """Runs the plan; `told` hears of each step."""
+    findings, began = Findings(), time.monotonic()
+    for system in plan.systems:
+        try:
+            if plan.installs and not is_installed(system):
+                told(f"installing {system.name}")
+                install(system)
+            elif not is_installed(system):
+                raise SystemFault("is not installed; a run without --quick installs it")
+        except SystemFault as fault:
+            findings.missing[system.name] = str(fault)
+    with Fleet(models, told) as fleet:
+        fleet.faults.update(findings.missing)
+        for kind in plan.kinds:
+            _Kind(plan, models, kind, findings, told, began).run(fleet)
+        findings.missing.update(fleet.faults)
+    return findings
+
+
+class _Kind:
+    """All cells of one kind of inputs."""
+
+    def __init__(
+        self, plan: Plan, models: Models, kind: str, findings: Findings, told: Callable[[str], None], began: float
+    ) -> None:
+        self._began = began
+        self._plan, self._models, self._kind, self._findings, self._told = plan, models, kind, findings, told
+        self._inputs = inputs(kind, models)
+        self._best: dict[tuple[str, int], Setting] = {}
+
+    def run(self, fleet: Fleet) -> None:
+        fleet.take(self._inputs, expected(self._inputs, self._models, _CHECKED))
+        batches = ways(self._inputs)
+        with raw(graph_of(self._models, self._kind), batches) as limit:
+            self._way, rates = limit.best(list(batches), self._plan.raw_s)
+            self._findings.limits[self._kind] = rates
+            self._told(f"{self._kind}: the limit is {rates[self._way]:.0f}/s, in the way {self._way!r}")
+            if self._plan.sweep_s:
+                self._sweep(fleet)
+            for callers, systems in self._plan.cells(self._kind):
+                if self._has_time(callers, systems):
+                    self._cell(fleet, limit, callers, systems)
+            if self._plan.open_s:
+                self._open(fleet)
+
+    def _sweep(self, fleet: Fleet) -> None:
+        """Tries every setting of the systems that have some; the best for each number of callers is taken."""
+        for system in self._plan.systems:
+            if self._kind not in system.kinds or len(system.settings) < 2:
+                continue
+            rates: dict[int, dict[str, float]] = {callers: {} for callers in self._plan.callers}
+            for setting in system.settings:
+                server = fleet.server(system, setting)
+                if server is None:
+                    break
+                for callers in self._plan.callers:
+                    load = Load(self._plan.sweep_s, self._plan.warmup_s, callers)
+                    rates[callers][label(setting)] = measured(server, load)[0].rate
+                self._told(f"{self._kind}, sweep: {system.name}, {label(setting)}: "
+                           + ", ".join(f"{rates[each][label(setting)]:.0f}/s" for each in rates))  # fmt: skip
+            fleet.stop(system.name)
+            for callers, found in rates.items():
+                if found:
+                    winner = max(found, key=found.__getitem__)
+                    self._best[system.name, callers] = next(each for each in system.settings if label(each) == winner)
+            self._findings.swept.setdefault(self._kind, {})[system.name] = rates
+
+    def _has_time(self, callers: int, systems: Sequence[System]) -> bool:
+        """Returns whether a cell should end within the plan's time, else notes that it is missing."""
+        plan = self._plan
+        slice_s = plan.seconds + plan.warmup_s + plan.raw_s + _BETWEEN_S
+        if time.monotonic() - self._began + plan.rounds * len(systems) * slice_s < plan.limit_s:
+            return True
+        self._findings.missing[f"{self._kind}, {callers} callers"] = "there was no time left"
+        return False
+
+    def _setting(self, system: System, callers: int) -> Setting:
+        return self._best.get((system.name, callers), system.settings[0])
+
+    def _cell(self, fleet: Fleet, limit: Raw, callers: int, systems: Sequence[System]) -> None:
+        """Measures each system in each round, the limit before and after each."""
+        if not self._plan.is_quick:
+            fleet.keep_only(systems)  # what idles takes memory and a little CPU; a quick run takes it to save starts
+        slices: dict[str, list[Slice]] = {system.name: [] for system in systems}
+        running = [
+            (system, server)
+            for system in systems
+            if (server := fleet.server(system, self._setting(system, callers))) is not None
+        ]
+        for system, server in running:
+            self._findings.start_s.setdefault(system.name, round(server.start_s, 2))
+        for turn in range(self._plan.rounds):
+            before = self._limit(limit, callers)
+            for place in range(turn, turn + len(running)):  # each is first in turn
+                system, server = running[place % len(running)]
+                load = Load(self._plan.seconds, self._plan.warmup_s, callers, pids=server.pids)
+                outcome, padding, memory = measured(server, load)
+                after = self._limit(limit, callers)
+                slices[system.name].append(_slice(outcome, before, after, padding, memory))
+                before = after
+        for system, _ in running:
+            setting = label(self._setting(system, callers))
+            found = row(self._kind, callers, system.name, setting, slices[system.name])
+            self._findings.rows.append(found)
+            self._told(f"{self._kind}, {callers} callers: {found.system}: {found.rate:.0f}/s, {found.limit:.2f} of the "
+                       f"limit, p50 {found.p50_ms:.1f} ms, p99 {found.p99_ms:.1f} ms")  # fmt: skip
+
+    def _limit(self, limit: Raw, callers: int) -> Outcome:
+        """Runs the graph alone: with one caller one input at a time in one worker, else in the best way."""
+        return limit.measure("1", self._plan.raw_s, 1) if callers == 1 else limit.measure(self._way, self._plan.raw_s)
+
+    def _open(self, fleet: Fleet) -> None:
+        for system in self._plan.systems:
+            if self._kind not in system.kinds or ", " in system.name:
+                continue
+            fleet.keep_only([])
+            setting = self._setting(system, _CAPACITY_CALLERS)
+            server = fleet.server(system, setting)
+            if server is None:
+                continue
+            load = Load(self._plan.seconds, self._plan.warmup_s, _CAPACITY_CALLERS)
+            capacity = measured(server, load)[0].rate
+            for rate in self._plan.rates or [share * capacity for share in _SHARES]:
+                target = server.with_timeout(_OVERLOAD_TIMEOUT_S)
+                outcome, _, _ = measured(target, Load(self._plan.open_s, self._plan.warmup_s, rate=rate))
+                found = open_row(self._kind, system.name, label(setting), rate / capacity, rate, outcome)
+                self._findings.open_rows.append(found)
+                self._told(f"{self._kind}, {found.share:.1f} of the capacity: {system.name}: {found.answered:.0f}/s "
+                           f"answered, p99 {found.p99_ms:.0f} ms, {found.refused:.0f}/s refused")  # fmt: skip
+
+
+def _slice(outcome: Outcome, before: Outcome, after: Outcome, padding: float | None, memory: float) -> Slice:
+    cpu_s = (before.cpu_s + after.cpu_s) / max(1, before.items + after.items)
+    p50_s = percentile(sorted([*before.latencies_s, *after.latencies_s]), 0.5)
+    return Slice(outcome, mean((before.rate, after.rate)), cpu_s, p50_s, padding, memory)

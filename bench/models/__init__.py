@@ -1,0 +1,1 @@
+"""Makes the models that are timed: real shapes, random weights, no download."""
