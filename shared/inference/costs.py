@@ -52,6 +52,12 @@ class CostModel:
         """Notes a batch: its longest item, its padded cost, the time that it took."""
         self._lines.setdefault(length.bit_length(), _Line()).observe(cost, seconds)
 
+    def overhead_s(self, length: int) -> float:
+        """Returns what a batch takes whatever is in it, which two batches made one would save; 0 where unknown."""
+        line = self._lines.get(length.bit_length())
+        fitted = line.fitted() if line is not None else None
+        return 0.0 if fitted is None else fitted[1]
+
     def enough(self, length: int, slack_s: float, most: int) -> int:
         """Returns the cost up to which a batch of items of a length is worth filling, at most `most`.
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, SensoriumError
 from shared.inference.cache import Known, ModelCache
+from shared.inference.faults import as_bug
 from shared.inference.features import Prepared
 from shared.inference.flights import Asked, Flights
 from shared.inference.model import Model
 from shared.inference.observer import Observer
 from shared.inference.package import Package
 from shared.inference.queue import Priority
-from shared.inference.scheduler import Scheduler, as_bug
+from shared.inference.scheduler import Scheduler
 
 _Input = TypeVar("_Input")
 _Item = tuple[_Input, bytes]  # with its key in the cache; b"" where there is none
@@ -182,7 +183,7 @@ class Encoder(Generic[_Input]):
         self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority
     ) -> Sequence[Encoded | SensoriumError]:
         """Returns the answers to what the cache does not have, as far as these inputs tell."""
-        self._scheduler.admit(len(items))
+        self._scheduler.admit(len(items), deadline)
         step = self._inputs_per_job
         jobs = [items[at : at + step] for at in range(0, len(items), step)]
         # A call prepares a few inputs at a time, so that a large one leaves room for others.

@@ -13,7 +13,7 @@ from shared.inference.features import Features
 from shared.inference.manifest import package_error
 from shared.inference.package import Package
 from shared.inference.pooling import NONE, pool
-from shared.inference.providers import ON_CPU, Execution, batch_size, choose, compiles_shapes
+from shared.inference.providers import COMPILED_MULTIPLE, ON_CPU, Execution, batch_size, choose, compiles_shapes
 from shared.inference.session import Session
 
 _log = logging.getLogger("sensorium.models")
@@ -59,7 +59,9 @@ class Model:
 
     def padded_length(self, length: int) -> int:
         """Returns the length that rows of `length` have in a batch of their own."""
-        padded = -(-length // self._pad_multiple) * self._pad_multiple
+        is_compiled = self.pads and self._compiles_shapes
+        multiple = max(self._pad_multiple, COMPILED_MULTIPLE) if is_compiled else self._pad_multiple
+        padded = -(-length // multiple) * multiple
         return min(padded, self._max_length) if self._max_length else padded
 
     @property

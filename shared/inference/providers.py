@@ -33,7 +33,8 @@ _CAN_BF16 = _COMPILES_SHAPES = ("openvino", "tensorrt")
 # tokens has 64 lengths × 7 sizes of batch; OpenVINO's default of 5000 would forget them, at 10 to 30 ms a shape.
 _CACHED_PRIMITIVES = 50_000
 
-# The sizes of batch that such a provider sees; beyond them, multiples of the last.
+COMPILED_MULTIPLE = 8  # of the lengths that such a provider sees
+# The sizes of batch that it sees; beyond them, multiples of the last.
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 _INSTALL = "pip uninstall onnxruntime && pip install --force-reinstall --no-deps {package}   (extra `{extra}`)"

@@ -1,17 +1,17 @@
 """Puts the rows of all calls into batches and runs them: one scheduler a model.
 
-No timer: a batch leaves the moment a worker is free, so an idle system adds no delay, and a busy one fills batches by
-itself, up to where the learned cost says that more would gain nothing. Where whole interactive batches wait, one stands
-ready for each worker, which so never waits for the event loop. All state lives on the event loop; only the model's
-computing runs in the workers' threads.
+While nothing runs, a batch leaves at once: an idle system adds no delay. While another batch runs, callers who were
+just answered are about to ask again, so a free worker waits for company for half of what a batch costs whatever is in
+it, which is learned, and at most 2 ms. Batches are filled up to where the learned cost says that more gains nothing.
+Where whole interactive batches wait, one stands ready for each worker, which so never waits for the event loop. All
+state lives on the event loop; only the model's computing runs in the workers' threads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,18 +20,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.errors import DeadlineExceeded, InternalError, Overloaded
+from sensorium.errors import DeadlineExceeded, Overloaded
 from shared.inference.costs import CostModel
+from shared.inference.faults import as_bug
 from shared.inference.features import Features
+from shared.inference.linger import Linger
 from shared.inference.manifest import BatchLimits
 from shared.inference.observer import Observer
 from shared.inference.queue import PRIORITIES, Entry, Lane, Priority
 from shared.inference.widths import Widths
 
-_log = logging.getLogger("sensorium.inference")
-
 # After so many interactive batches in a row, one batch of the other lane goes first, so that it always moves.
 _INTERACTIVE_IN_A_ROW = 8
+# The share of its time that a call may spend in the queue, by the estimate; the rest is for its own batch, and for what
+# the estimate is off. A guess.
+_HOPEFUL = 0.7
 # Weight of the newest batch in the running averages of cost an item and cost a second. A guess: about 20 batches count.
 _AVERAGE = 0.05
 
@@ -87,6 +90,7 @@ class Scheduler:
         self._pool = pool
         self._workers = workers
         self._busy = 0  # batches handed to the workers
+        self._linger = Linger()
         self._is_due = False  # whether a dispatch is about to happen
         self._limits = limits
         self._max_queue_cost = max_queue_cost
@@ -112,19 +116,25 @@ class Scheduler:
         """What waits: rows in the queue, and items in preprocessing at the average cost."""
         return sum(lane.cost for lane in self._lanes.values()) + self._preparing * self._item_cost
 
-    def admit(self, count: int) -> None:
+    def admit(self, count: int, deadline: float = math.inf) -> None:
         """Lets `count` items of one call in, before anything is spent on them; each is later `submit`ted or `release`d.
 
-        A call is let in whole or not at all; into an empty queue, whatever its size.
+        A call is let in whole or not at all; into an empty queue, whatever its size. What would wait beyond its
+        deadline is not let in: computing it would help nobody, and others would be late for it.
 
         Raises:
-            Overloaded: the queue is full; `retry_after_s` is when it should have room, by the rate at which it drains.
+            Overloaded: the queue is full, or too long; `retry_after_s` is when it should have room, by the rate at
+                which it drains.
         """
         waiting = self.waiting_cost
-        if waiting > 0 and waiting + count * self._item_cost > self._max_queue_cost:
+        wait_s = waiting / (self._cost_per_s * self._workers) if self._cost_per_s else 0.0
+        is_full = waiting + count * self._item_cost > self._max_queue_cost
+        is_late = wait_s > _HOPEFUL * (deadline - time.monotonic())
+        if waiting > 0 and (is_full or is_late):
             self._observer.dropped("full", count)
-            wait_s = min(30.0, max(0.05, waiting / self._cost_per_s)) if self._cost_per_s else 1.0
-            raise Overloaded(f"the queue is full; try again in {wait_s:.2f} s", retry_after_s=wait_s)
+            retry_s = min(30.0, max(0.05, wait_s)) if self._cost_per_s else 1.0
+            problem = "the queue is full" if is_full else f"{wait_s:.2f} s of work wait, longer than the call may take"
+            raise Overloaded(f"{problem}; try again in {retry_s:.2f} s", retry_after_s=retry_s)
         self._preparing += count
 
     def release(self, count: int = 1) -> None:
@@ -157,6 +167,8 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         self._is_due = False
+        if self._linger.holds(self._company_s(), self._dispatch):
+            return
         while self._busy < self._workers or (self._busy < 2 * self._workers and self._is_next_full()):
             batch = self._next_batch()
             if not batch:
@@ -165,6 +177,15 @@ class Scheduler:
             task = asyncio.get_running_loop().create_task(self._run(batch, self._width(batch)))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+
+    def _company_s(self) -> float:
+        """Returns how long a free worker should wait for company to what waits; 0 where none is worth waiting for."""
+        lane = self._lanes["interactive"]
+        if not lane.size or not 0 < self._busy < self._workers:
+            return 0.0
+        length, slack_s = lane.head()
+        is_enough = lane.cost >= self._enough(length, slack_s)
+        return 0.0 if is_enough else min(self._costs.overhead_s(length), slack_s) / 2
 
     def _width(self, batch: Sequence[Entry[Computed]]) -> bool | None:
         """Whether a batch is to be run by all threads; None where that is no choice, since others run or wait."""
@@ -271,13 +292,6 @@ class Scheduler:
     def _tell(self, priority: Priority) -> None:
         lane = self._lanes[priority]
         self._observer.queue_changed(priority, lane.size, lane.cost)
-
-
-def as_bug(cause: Exception) -> InternalError:
-    """Returns what a caller is told of a fault that is ours; the traceback goes to the log under the same reference."""
-    reference = uuid.uuid4().hex[:12]
-    _log.error("a bug", exc_info=cause, extra={"f": {"reference": reference}})
-    return InternalError(f"internal error; its reference is {reference}", metadata={"reference": reference})
 
 
 def _drop(observer: Observer, entry: Entry[Computed]) -> None:

@@ -45,7 +45,7 @@ def text_numbers(
         "tokenizer": _TOKENIZER,
         "max_tokens": limit,
         "pad_id": _pad_id(folder) if pad_id is None else pad_id,
-        "pad_multiple": 1 if fixed_length else 8,
+        "pad_multiple": 1,
         "fixed_length": fixed_length,
         "accepts_empty": True,
         "lowercase": lowercase,

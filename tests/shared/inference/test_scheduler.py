@@ -205,6 +205,24 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(pool: Thr
     scheduling.admit(1000)  # into an empty queue, whatever its size
 
 
+async def test_what_would_wait_beyond_its_deadline_is_refused_at_once(pool: ThreadPoolExecutor) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes)
+    scheduling._cost_per_s = 8.0  # a row a second
+    first = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in (1, 2)]
+    with pytest.raises(Overloaded, match=r"2.00 s of work wait, longer than the call may take") as caught:
+        scheduling.admit(1, later(1.0))
+    assert caught.value.retry_after_s == pytest.approx(2.0)
+    scheduling.admit(1, later(10.0))
+    scheduling.release()
+    gate.open.set()
+    await asyncio.gather(first, *rows)
+    scheduling.admit(1, later(0.01))  # nothing waits any more
+    assert notes.drops == {"full": 1}
+
+
 async def test_a_row_that_breaks_the_model_fails_alone(pool: ThreadPoolExecutor) -> None:
     gate = Gate()
     scheduling = scheduler(gate, pool, Notes())
