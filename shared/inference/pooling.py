@@ -45,11 +45,16 @@ def _max(hidden: Rows, mask: Rows) -> Rows:
 
 
 def _mean(hidden: Rows, mask: Rows) -> Rows:
-    return np.asarray((hidden * mask).sum(1) / np.maximum(mask.sum(1), 1e-9), np.float32)
+    return np.asarray(_summed(hidden, mask) / np.maximum(mask.sum(1), 1e-9), np.float32)
 
 
 def _mean_sqrt_len(hidden: Rows, mask: Rows) -> Rows:
-    return np.asarray((hidden * mask).sum(1) / np.sqrt(np.maximum(mask.sum(1), 1e-9)), np.float32)
+    return np.asarray(_summed(hidden, mask) / np.sqrt(np.maximum(mask.sum(1), 1e-9)), np.float32)
+
+
+def _summed(hidden: Rows, mask: Rows) -> Rows:
+    """Returns (b, width): the sum of the states that the mask keeps, without an array of the masked ones."""
+    return np.asarray(np.matmul(mask.transpose(0, 2, 1), hidden)[:, 0], np.float32)
 
 
 def _weighted_mean(hidden: Rows, mask: Rows) -> Rows:
