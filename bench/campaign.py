@@ -16,7 +16,7 @@ from bench.plan import Plan
 from bench.raw import Raw, raw, ways
 from bench.reference import expected
 from bench.results import OpenRow, Row, Slice, open_row, percentile, row
-from bench.systems.system import Setting, System, SystemFault, label
+from bench.systems.system import Server, Setting, System, SystemFault, label
 
 _CHECKED = 64  # inputs that every system has to answer as the reference does
 _SHARES = (0.5, 0.8, 4.0)  # of the capacity, for the open loops; the last is overload
@@ -163,15 +163,22 @@ class _Kind:
             server = fleet.server(system, setting)
             if server is None:
                 continue
-            load = Load(self._plan.seconds, self._plan.warmup_s, _CAPACITY_CALLERS)
-            capacity = measured(server, load)[0].rate
-            for rate in self._plan.rates or [share * capacity for share in _SHARES]:
-                target = server.with_timeout(_OVERLOAD_TIMEOUT_S)
-                outcome, _, _ = measured(target, Load(self._plan.open_s, self._plan.warmup_s, rate=rate))
-                found = open_row(self._kind, system.name, label(setting), rate / capacity, rate, outcome)
-                self._findings.open_rows.append(found)
-                self._told(f"{self._kind}, {found.share:.1f} of the capacity: {system.name}: {found.answered:.0f}/s "
-                           f"answered, p99 {found.p99_ms:.0f} ms, {found.refused:.0f}/s refused")  # fmt: skip
+            try:
+                self._open_loops(system, server, label(setting))
+            except RuntimeError as fault:  # some do not survive their overload; that must not end the run
+                self._findings.missing[f"{self._kind}, open loops: {system.name}"] = str(fault)
+                self._told(f"{self._kind}, open loops: {system.name}: {fault}")
+
+    def _open_loops(self, system: System, server: Server, setting: str) -> None:
+        load = Load(self._plan.seconds, self._plan.warmup_s, _CAPACITY_CALLERS)
+        capacity = measured(server, load)[0].rate
+        for rate in self._plan.rates or [share * capacity for share in _SHARES]:
+            target = server.with_timeout(_OVERLOAD_TIMEOUT_S)
+            outcome, _, _ = measured(target, Load(self._plan.open_s, self._plan.warmup_s, rate=rate))
+            found = open_row(self._kind, system.name, setting, rate / capacity, rate, outcome)
+            self._findings.open_rows.append(found)
+            self._told(f"{self._kind}, {found.share:.1f} of the capacity: {system.name}: {found.answered:.0f}/s "
+                       f"answered, p99 {found.p99_ms:.0f} ms, {found.refused:.0f}/s refused")  # fmt: skip
 
 
 def _slice(outcome: Outcome, before: Outcome, after: Outcome, padding: float | None, memory: float) -> Slice:

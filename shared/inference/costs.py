@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 # Weight of the newest batch: about 50 batches count. A guess.
 _NEWEST = 0.02
 # Of a batch's time that may be overhead. Below it a larger batch gains nearly nothing and makes everybody wait longer.
 _OVERHEAD_SHARE = 0.05
+# Batches in a row that tell how fast a queue drains, and the least of them. Guesses.
+_DRAIN_BATCHES, _LEAST_DRAIN = 32, 6
 # Batches seen before anything is said, and how much their costs must differ (variance over the squared mean) for a
 # slope to be told from an overhead. Guesses.
 _ENOUGH, _SPREAD = 8, 0.01
@@ -72,3 +75,26 @@ class CostModel:
         worth = overhead * (1 / _OVERHEAD_SHARE - 1) / slope
         in_time = (slack_s - overhead) / slope
         return max(0, int(min(worth, in_time, most)))
+
+
+class DrainRate:
+    """How much cost a second leaves a queue that is never empty: what its workers wait for counts."""
+
+    def __init__(self) -> None:
+        """Has seen nothing leave yet."""
+        self._left: deque[tuple[float, float]] = deque(maxlen=_DRAIN_BATCHES)
+
+    def observe(self, now: float, cost: float, *, is_empty: bool) -> None:
+        """Notes that a batch left at `now`, in seconds of a monotonic clock; an empty queue begins anew."""
+        if is_empty:
+            self._left.clear()
+        else:
+            self._left.append((now, cost))
+
+    @property
+    def cost_per_s(self) -> float:
+        """The rate; 0 where too little was seen."""
+        if len(self._left) < _LEAST_DRAIN:
+            return 0.0
+        seconds = self._left[-1][0] - self._left[0][0]
+        return (sum(cost for _, cost in self._left) - self._left[0][1]) / max(seconds, 1e-6)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, Overloaded
-from shared.inference.costs import CostModel
+from shared.inference.costs import CostModel, DrainRate
 from shared.inference.faults import as_bug
 from shared.inference.features import Features
 from shared.inference.linger import Linger
@@ -34,7 +34,7 @@ from shared.inference.widths import Widths
 _INTERACTIVE_IN_A_ROW = 8
 # The share of its time that a call may spend in the queue, by the estimate; the rest is for its own batch, and for what
 # the estimate is off. A guess.
-_HOPEFUL = 0.7
+_HOPEFUL = 0.5
 # Weight of the newest batch in the running averages of cost an item and cost a second. A guess: about 20 batches count.
 _AVERAGE = 0.05
 
@@ -109,6 +109,7 @@ class Scheduler:
         self._widths = Widths()
         self._item_cost = 1.0
         self._cost_per_s = 0.0
+        self._drain = DrainRate()
         self.failure = asyncio.Event()
 
     @property
@@ -127,12 +128,13 @@ class Scheduler:
                 which it drains.
         """
         waiting = self.waiting_cost
-        wait_s = waiting / (self._cost_per_s * self._workers) if self._cost_per_s else 0.0
+        rate = self._drain.cost_per_s or self._cost_per_s * self._workers
+        wait_s = waiting / rate if rate else 0.0
         is_full = waiting + count * self._item_cost > self._max_queue_cost
         is_late = wait_s > _HOPEFUL * (deadline - time.monotonic())
         if waiting > 0 and (is_full or is_late):
             self._observer.dropped("full", count)
-            retry_s = min(30.0, max(0.05, wait_s)) if self._cost_per_s else 1.0
+            retry_s = min(30.0, max(0.05, wait_s)) if rate else 1.0
             problem = "the queue is full" if is_full else f"{wait_s:.2f} s of work wait, longer than the call may take"
             raise Overloaded(f"{problem}; try again in {retry_s:.2f} s", retry_after_s=retry_s)
         self._preparing += count
@@ -279,6 +281,7 @@ class Scheduler:
             self._costs.observe(longest, padded, ran.seconds)
         if ran.is_wide is not None:
             self._widths.observe(longest, padded, ran.seconds, is_wide=ran.is_wide)
+        self._drain.observe(time.monotonic(), real, is_empty=not any(lane.size for lane in self._lanes.values()))
         rate = real / max(ran.seconds, 1e-6)
         self._cost_per_s += (_AVERAGE if self._cost_per_s else 1.0) * (rate - self._cost_per_s)
         self._observer.batch_done(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared.inference.costs import CostModel
+from shared.inference.costs import CostModel, DrainRate
 
 
 def taught(slope: float, overhead: float, *, noise: float = 0.0, length: int = 16) -> CostModel:
@@ -46,3 +46,12 @@ def test_what_changed_is_learned_anew() -> None:
     for cost in rng.integers(16, 512, 400):
         model.observe(16, float(cost), 0.002 * cost + 0.002)
     assert model.enough(16, 60.0, 10_000) == pytest.approx(19, rel=0.2)
+
+
+def test_a_queue_drains_as_fast_as_batches_leave_it() -> None:
+    drain = DrainRate()
+    for at in range(10):
+        drain.observe(at * 0.5, 100, is_empty=False)
+    assert drain.cost_per_s == pytest.approx(200)
+    drain.observe(5.0, 100, is_empty=True)
+    assert drain.cost_per_s == 0, "nothing is known of a queue that was empty"
