@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, SensoriumError
 from shared.inference.cache import ModelCache
+from shared.inference.computed import Computed
 from shared.inference.features import Features
 from shared.inference.queue import Priority
-from shared.inference.scheduler import Computed, Scheduler
+from shared.inference.scheduler import Scheduler
 
 
 @dataclass(slots=True, eq=False)

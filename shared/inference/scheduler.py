@@ -14,13 +14,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, Overloaded
+from shared.inference.computed import Computed, Ran
 from shared.inference.costs import CostModel, DrainRate
 from shared.inference.faults import as_bug
 from shared.inference.features import Features
@@ -37,27 +37,6 @@ _INTERACTIVE_IN_A_ROW = 8
 _HOPEFUL = 0.5
 # Weight of the newest batch in the running averages of cost an item and cost a second. A guess: about 20 batches count.
 _AVERAGE = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """One row's result: (dim,) float32, and what it went through."""
-
-    vector: NDArray[np.float32]
-    queue_ns: int
-    inference_ns: int
-    batch_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Ran:
-    """A batch after its run: the rows that were still wanted, (n, dim) for them, its beginning, duration and width."""
-
-    live: Sequence[Entry[Computed]]
-    vectors: NDArray[np.float32]
-    started: float
-    seconds: float
-    is_wide: bool | None
 
 
 _NOTHING = np.empty((0, 0), np.float32)
@@ -237,13 +216,13 @@ class Scheduler:
         self._busy -= 1
         self._dispatch()
 
-    def _computed(self, batch: Sequence[Entry[Computed]], is_wide: bool | None) -> _Ran:
+    def _computed(self, batch: Sequence[Entry[Computed]], is_wide: bool | None) -> Ran:
         """Computes what is still wanted of a batch, in a worker's thread; it may have stood ready for a while."""
         started = time.monotonic()
         live = [entry for entry in batch if not entry.is_dead(started)]
         compute = self._compute_wide if is_wide and self._compute_wide is not None else self._compute
         vectors = compute([entry.features for entry in live]) if live else _NOTHING
-        return _Ran(live, vectors, started, time.monotonic() - started, is_wide)
+        return Ran(live, vectors, started, time.monotonic() - started, is_wide)
 
     async def _compute_singly(self, batch: list[Entry[Computed]], fault: Exception) -> None:
         """Gives each row of a failed batch a try alone: a row that breaks the model breaks no other's answer."""
@@ -258,21 +237,21 @@ class Scheduler:
             except Exception as cause:  # noqa: BLE001  # as above; handed on to the row's caller
                 _resolve(entry.future, as_bug(cause))
 
-    def _finish(self, batch: Sequence[Entry[Computed]], ran: _Ran) -> None:
+    def _finish(self, batch: Sequence[Entry[Computed]], ran: Ran) -> None:
         if len(ran.live) < len(batch):
             for entry in batch:
                 if entry not in ran.live:
                     _drop(self._observer, entry)
         if not ran.live:
             return
-        self._learn(ran)
         waits = [ran.started - entry.enqueued for entry in ran.live]
+        self._learn(ran, waits)
         inference_ns, size = int(ran.seconds * 1e9), len(ran.live)
         for entry, vector, waited in zip(ran.live, ran.vectors, waits, strict=True):
             if not entry.future.done():
                 entry.future.set_result(Computed(vector, int(waited * 1e9), inference_ns, size))
 
-    def _learn(self, ran: _Ran) -> None:
+    def _learn(self, ran: Ran, waits: Sequence[float]) -> None:
         """Notes what a batch took, for the next ones and for whoever watches."""
         real = sum(entry.features.cost for entry in ran.live)
         longest = self._padded_length(max(entry.features.length for entry in ran.live))
@@ -288,7 +267,7 @@ class Scheduler:
             items=len(ran.live),
             real_cost=real,
             padded_cost=padded,
-            queue_s=[ran.started - entry.enqueued for entry in ran.live],
+            queue_s=waits,
             inference_s=ran.seconds,
         )
 

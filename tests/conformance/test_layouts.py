@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.conformance.exports import EXACT, add, files, goldens, images_as_promised, texts
+from tests.conformance.exports import EXACT, HERE, add, files, goldens, images_as_promised, texts
 from tests.conformance.serving import embed_audios, embed_images, embed_texts, rows_of
 
 RATE_HZ = 8_000
@@ -45,3 +45,11 @@ async def test_texts_of_a_graph_without_a_mask_do_not_depend_on_their_neighbours
     expected = goldens("bert_ids_only")["text_embeds"]
     rows = rows_of(await embed_texts(tmp_path, name, [*reversed(given), *given]))
     assert np.abs(rows - np.concatenate([expected[::-1], expected])).max() < EXACT
+
+
+async def test_a_long_clip_can_be_the_mean_of_windows_over_all_of_it(tmp_path: Path) -> None:
+    name = add(tmp_path, "clap", "--long-clip", "windows")
+    rows = rows_of(await embed_audios(tmp_path, f"{name}-audio", [HERE / "inputs" / "long_16k.flac"]))
+    known = goldens("clap")  # 11.7 s are two windows of 10 s: the first and the last
+    both = known["long_clip_embeds_first_10s"] + known["long_clip_embeds_last_10s"]
+    assert np.abs(rows[0] - both / np.linalg.norm(both)).max() < EXACT

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from shared.inference.costs import CostModel
 from shared.inference.linger import Linger
 from shared.inference.manifest import BatchLimits
-from shared.inference.scheduler import Scheduler
-from tests.shared.inference.test_scheduler import Gate, Notes, entered, later, row
+from tests.shared.inference.test_scheduler import Gate, Notes, entered, later, row, scheduler
 
 
 async def test_a_wait_ends_by_itself_and_the_next_dispatch_is_not_put_off() -> None:
@@ -31,17 +30,7 @@ async def test_while_a_batch_runs_what_comes_together_rides_together() -> None:
     for cost in (8, 16, 24, 32) * 4:
         costs.observe(8, cost, 0.001 * cost + 0.004)  # so 2 ms are worth waiting for company
     with ThreadPoolExecutor(2) as pool:
-        scheduling = Scheduler(
-            gate.compute,
-            pool,
-            workers=2,
-            limits=BatchLimits(8, 1000),
-            max_queue_cost=1000,
-            padded_length=lambda length: length,
-            pads=True,
-            observer=Notes(),
-            costs=costs,
-        )
+        scheduling = scheduler(gate, pool, Notes(), workers=2, limits=BatchLimits(8, 1000), costs=costs)
         first = scheduling.submit(row(0), deadline=later(), priority="interactive")
         await entered(gate)
         rest = []

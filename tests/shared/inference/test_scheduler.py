@@ -68,13 +68,20 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def scheduler(
-    gate: Gate, pool: ThreadPoolExecutor, notes: Notes, *, max_queue_cost: int = 1000, costs: CostModel | None = None
+    gate: Gate,
+    pool: ThreadPoolExecutor,
+    notes: Notes,
+    *,
+    workers: int = 1,
+    limits: BatchLimits | None = None,
+    max_queue_cost: int = 1000,
+    costs: CostModel | None = None,
 ) -> Scheduler:
     return Scheduler(
         gate.compute,
         pool,
-        workers=1,
-        limits=BatchLimits(4, 64),
+        workers=workers,
+        limits=limits or BatchLimits(4, 64),
         max_queue_cost=max_queue_cost,
         padded_length=lambda length: length,
         pads=True,
@@ -142,16 +149,7 @@ async def test_idle_workers_share_what_one_call_submits() -> None:
     gate = Gate()
     gate.open.set()
     with ThreadPoolExecutor(2) as two:
-        scheduling = Scheduler(
-            gate.compute,
-            two,
-            workers=2,
-            limits=BatchLimits(8, 64),
-            max_queue_cost=1000,
-            padded_length=lambda length: length,
-            pads=True,
-            observer=Notes(),
-        )
+        scheduling = scheduler(gate, two, Notes(), workers=2, limits=BatchLimits(8, 64))
         rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(6)]
         await asyncio.gather(*rows)
     assert sorted(gate.batches) == [[0, 1, 2], [3, 4, 5]]

@@ -82,9 +82,10 @@ def add(
     _check("--long-clip", long_clip, ("", *LONG_CLIPS))
     check_name("--name", name)
     check_name("--version", version)
+    is_remote = source.startswith(_HUB)
     wishes = Wishes(
         variant,
-        source if source.startswith(_HUB) else "",
+        source if is_remote else "",
         logit_scale,
         text_logit_scale,
         logit_bias,
@@ -93,7 +94,6 @@ def add(
         resize,
         long_clip,
     )
-    is_remote = source.startswith(_HUB)
     folder = open_hub_folder(fetch_hub_folder(source.removeprefix(_HUB), variant) if is_remote else Path(source))
     plan = plan_of(folder, wishes)
     with console().status(f"Writing and trying {len(plan.packages)} package(s) of {source} …"):
