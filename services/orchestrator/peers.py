@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sensorium.v1.model_pb2_grpc import ModelServiceAsyncStub
 
     _Watch = grpc.aio.UnaryStreamMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
+    _Watching = grpc.aio.UnaryStreamCall[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
 _log = logging.getLogger("sensorium.peers")
 
@@ -38,6 +39,7 @@ _RETRY_S = 0.25
 # Models come and go without a change of health when somebody loads them at the peer itself.
 _REFRESH_S = 30.0
 _LIST_TIMEOUT_S = 5.0
+_LOST_S = 1.0  # after the status of a call, how long its last message is waited for
 _SETTLE_S = 3.0  # how long the first answer of a peer is waited for before the mesh serves without it; a guess
 _PAGE_SIZE = 1000
 _MAX_PAGES = 100
@@ -145,10 +147,12 @@ class Peer:
         while True:  # until cancelled
             was_heard = False
             try:
-                async for answer in self._watch(health_pb2.HealthCheckRequest(service=self._service)):
-                    was_heard = True
-                    self._hear(answer.status)
-                    await on_change()
+                watch = self._watch(health_pb2.HealthCheckRequest(service=self._service))
+                async with contextlib.aclosing(_answers(watch)) as answers:
+                    async for answer in answers:
+                        was_heard = True
+                        self._hear(answer.status)
+                        await on_change()
                 problem = "it ended the watch of its health"
             except grpc.aio.AioRpcError as error:
                 problem = from_rpc_error(error).problem
@@ -202,3 +206,26 @@ class Peer:
         reason = None if kind is not type(error) or error.reason is Reason.UNSPECIFIED else error.reason
         problem = f"the {self.name} service at {self.address}: {error.problem}"
         return kind(problem, reason=reason, field=error.field, metadata=metadata, retry_after_s=retry_after_s)
+
+
+async def _answers(watch: _Watching) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
+    """Yields what a watch says, and raises the error that it ends with.
+
+    gRPC's core (seen with 1.85) may deliver the status of a stream whose server is just going and never end the read,
+    so the status is waited for beside the message.
+    """
+    status = asyncio.ensure_future(watch.code())
+    try:
+        while True:
+            read = asyncio.ensure_future(watch.read())
+            await asyncio.wait((read, status), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((read,), timeout=_LOST_S if status.done() else None)
+            if not read.done():
+                return
+            answer = read.result()
+            if not isinstance(answer, health_pb2.HealthCheckResponse):  # the end
+                return
+            yield answer
+    finally:
+        watch.cancel()
+        status.cancel()

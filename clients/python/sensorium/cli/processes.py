@@ -18,11 +18,8 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sensorium.errors import DeadlineExceeded
-from sensorium.status import from_rpc_error
-
 if TYPE_CHECKING:
-    _Watch = grpc.UnaryStreamMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
+    _Check = grpc.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
 # What must be SERVING before a program of the mesh counts as ready, by the program's name.
 GRPC_SERVICES: Mapping[str, str] = {
@@ -33,6 +30,8 @@ GRPC_SERVICES: Mapping[str, str] = {
     "orchestrator": "sensorium.v1.OrchestratorService",
 }
 _LAST_WORDS_S = 5.0
+_ASK_S = 0.02  # between two questions to a service that does not serve yet; an answer takes it half a millisecond
+_ANSWER_S = 2.0  # what an answer is waited for before the question is asked again
 _TAIL_LINES = 12  # enough for the sentence that says why, and what came before it
 
 
@@ -120,7 +119,7 @@ class ServiceProcess:
         return self.process.poll() is None
 
     def wait_until_serving(self, timeout_s: float) -> None:
-        """Waits, by its health `Watch`, until the service can answer calls.
+        """Waits, by its health, until the service can answer calls.
 
         Raises:
             MeshError: it ended, or was not ready in time; with the last lines of its log.
@@ -131,7 +130,7 @@ class ServiceProcess:
         if not self.port:
             self._pump.join(timeout=5)
             raise self._fault(f"ended with exit code {self.process.wait()}")
-        problem = _watch(self.address, GRPC_SERVICES[self.name], max(deadline - time.monotonic(), 0.001))
+        problem = self._problem(deadline)
         if problem:
             self.terminate()
             self.wait(_LAST_WORDS_S)  # a service that gives up drains first, and then says why
@@ -154,6 +153,28 @@ class ServiceProcess:
     def tail(self) -> list[str]:
         """Returns the last lines that the process wrote, JSON ones shortened to level and message."""
         return [_readable(line) for line in list(self._tail)]
+
+    def _problem(self, deadline: float) -> str:
+        """Returns "" once the service is SERVING, else why it was not by the deadline.
+
+        It asks again and again instead of watching: gRPC's core (seen with 1.85) may lose the end of a stream whose
+        server is just going, deadline and all, and then `next` waits for ever.
+        """
+        allowed_s = deadline - time.monotonic()
+        request = health_pb2.HealthCheckRequest(service=GRPC_SERVICES[self.name])
+        with grpc.insecure_channel(self.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+            check: _Check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # not in its stub file
+            while (remaining_s := min(deadline - time.monotonic(), _ANSWER_S)) > 0:
+                if not self.is_running:
+                    return "ended before it was ready"
+                asked = check.future(request, timeout=remaining_s)
+                try:
+                    if asked.result(timeout=remaining_s).status == health_pb2.HealthCheckResponse.SERVING:
+                        return ""
+                except (grpc.RpcError, grpc.FutureTimeoutError):
+                    asked.cancel()  # whether it is gone, or slow, shows in the next turn
+                time.sleep(min(_ASK_S, remaining_s))
+        return f"was not ready within {allowed_s:.0f} s"
 
     def _fault(self, what: str) -> MeshError:
         lines = "".join(f"\n  | {line}" for line in self.tail())
@@ -181,23 +202,6 @@ class ServiceProcess:
         if isinstance(record, dict) and record.get("message") == "serving":
             self.port, self.metrics_port = int(record["port"]), int(record["metrics_port"])
             self._spoke.set()
-
-
-def _watch(address: str, service: str, timeout_s: float) -> str:
-    """Returns "" once the service is SERVING, else why it never was."""
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        watch: _Watch = health_pb2_grpc.HealthStub(channel).Watch  # type: ignore[attr-defined]  # not in its stub file
-        states = watch(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s)
-        try:
-            for state in states:
-                if state.status == health_pb2.HealthCheckResponse.SERVING:
-                    return ""
-        except grpc.RpcError as error:
-            if from_rpc_error(error).code == DeadlineExceeded.code:
-                return f"was not ready within {timeout_s:.0f} s"
-        finally:
-            states.cancel()
-    return "ended before it was ready"
 
 
 def _readable(line: str) -> str:
