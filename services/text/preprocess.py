@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Encoding, Tokenizer, normalizers
 
 from sensorium.errors import InvalidInput, NotFound, Reason
 from shared.inference.features import Features, Prepared
@@ -89,6 +89,12 @@ class TextPreprocessor:
         self._whole = _load(package, label, self.numbers)
         self._cut = _load(package, label, self.numbers)
         self._cut.enable_truncation(self.numbers.max_tokens, direction=self.numbers.truncation_side)
+        # What is the same for all texts; a text has the beginning of each.
+        longest = max(self.numbers.max_tokens, self.numbers.fixed_length)
+        self._ones, self._zeros = np.ones(longest, np.int64), np.zeros(longest, np.int64)
+        self._positions = np.arange(self.numbers.first_position, self.numbers.first_position + longest)
+        for each in (self._ones, self._zeros, self._positions):
+            each.flags.writeable = False
 
     def tokenize(self, text: Text) -> Tokenized:
         """Returns the tokens that the model sees.
@@ -96,6 +102,11 @@ class TextPreprocessor:
         Raises:
             InvalidInput: TEXT_EMPTY or TEXT_TOO_LONG.
         """
+        encoding, count = self._encoded(text)
+        return Tokenized(encoding.ids, encoding.tokens, count)
+
+    def _encoded(self, text: Text) -> tuple[Encoding, int]:
+        """Returns what the model sees of a text, and how many tokens it had before it was cut."""
         if not text.text and not self.numbers.accepts_empty:
             raise InvalidInput("is empty; give a text of at least one character", reason=Reason.TEXT_EMPTY)
         if len(text.text) > self._max_text_bytes:
@@ -110,28 +121,26 @@ class TextPreprocessor:
         if not count:
             raise InvalidInput("has no tokens that the model knows; give another text", reason=Reason.TEXT_EMPTY)
         if count <= limit:
-            return Tokenized(encoding.ids, encoding.tokens, count)
+            return encoding, count
         if not text.truncate:
             raise InvalidInput(
                 f"has {count} tokens, over the model's limit of {limit}; shorten it, or let it be truncated",
                 reason=Reason.TEXT_TOO_LONG,
                 metadata={"limit": str(limit), "count": str(count)},
             )
-        encoding = self._cut.encode(whole)
-        return Tokenized(encoding.ids, encoding.tokens, count)
+        return self._cut.encode(whole), count
 
     def __call__(self, text: Text) -> Prepared:
         """Returns one row: `input_ids` and what goes with them, each (tokens,) int64."""
-        tokenized = self.tokenize(text)
-        ids = np.asarray(tokenized.ids, np.int64)
+        ids = np.array(self._encoded(text)[0].ids, np.int64)
         count = ids.size
         if self.numbers.fixed_length:
             ids = np.pad(ids, (0, self.numbers.fixed_length - count), constant_values=self.numbers.pad_id)
         arrays = {
             "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "token_type_ids": np.zeros_like(ids),
-            "position_ids": np.arange(self.numbers.first_position, self.numbers.first_position + ids.size),
+            "attention_mask": self._ones[: ids.size],
+            "token_type_ids": self._zeros[: ids.size],
+            "position_ids": self._positions[: ids.size],
         }
         if self.numbers.masks_prompt:
             arrays["pooling_mask"] = (np.arange(ids.size) >= self._prompt_length(text.prompt)).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from sensorium.v1 import embedding_pb2
 from shared.inference.encoder import Encoded
 from shared.inference.manifest import Manifest
 from shared.inference.package import Package
+
+_ENCODINGS = frozenset(embedding_pb2.VectorEncoding.values())
+_SHORTEST = 1e-12  # the length below which a vector has no direction that means anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def read_options(options: embedding_pb2.EncodeOptions, manifest: Manifest) -> Wa
             f"is {options.dimensions}; {manifest.id} has {manifest.dim}, so give 1 to {manifest.dim}, or 0 for all",
             field="options.dimensions",
         )
-    if options.encoding not in embedding_pb2.VectorEncoding.values():
+    if options.encoding not in _ENCODINGS:
         known = ", ".join(embedding_pb2.VectorEncoding.keys())
         raise InvalidInput(f"is {options.encoding}, which is none of {known}", field="options.encoding")
     return Wanted(
@@ -72,8 +76,10 @@ def embedded(vector: NDArray[np.float32], wanted: Wanted, space: str) -> embeddi
     vector = vector[: wanted.dimensions]
     if not wanted.normalize:
         return vectors.write(vector, space, wanted.encoding)
-    message = vectors.write(unit(vector), space, wanted.encoding)
-    message.norm = np.sqrt(np.square(vector, dtype=np.float64).sum())
+    exact = vector.astype(np.float64)
+    norm = math.sqrt(exact.dot(exact))
+    message = vectors.write((exact / max(norm, _SHORTEST)).astype(np.float32), space, wanted.encoding)
+    message.norm = norm
     return message
 
 
@@ -88,7 +94,7 @@ def whole_clip(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns vectors (…, dim) float32 scaled to length 1; the norm is taken in float64."""
     norm = np.sqrt(np.square(vector, dtype=np.float64).sum(-1, keepdims=True))
-    return np.asarray(vector / np.maximum(norm, 1e-12), np.float32)
+    return np.asarray(vector / np.maximum(norm, _SHORTEST), np.float32)
 
 
 def item_result(vector: NDArray[np.float32] | SensoriumError, wanted: Wanted, space: str) -> embedding_pb2.ItemResult:

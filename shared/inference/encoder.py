@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -26,6 +28,7 @@ from shared.inference.queue import Priority
 from shared.inference.scheduler import Scheduler
 
 _Input = TypeVar("_Input")
+_Room = AbstractAsyncContextManager[None]  # for a job among those of its call
 _Item = tuple[_Input, bytes]  # with its key in the cache; b"" where there is none
 
 
@@ -185,17 +188,17 @@ class Encoder(Generic[_Input]):
         """Returns the answers to what the cache does not have, as far as these inputs tell."""
         self._scheduler.admit(len(items), deadline)
         step = self._inputs_per_job
+        if len(items) <= step:
+            return await self._encode_job(items, deadline, priority, contextlib.nullcontext())
         jobs = [items[at : at + step] for at in range(0, len(items), step)]
         # A call prepares a few inputs at a time, so that a large one leaves room for others.
         room = asyncio.Semaphore(2 * self._pools.workers)
-        if len(jobs) == 1:
-            return await self._encode_job(items, deadline, priority, room)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._encode_job(job, deadline, priority, room)) for job in jobs]
         return [answer for task in tasks for answer in task.result()]
 
     async def _encode_job(
-        self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority, room: asyncio.Semaphore
+        self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority, room: _Room
     ) -> Sequence[Encoded | SensoriumError]:
         ready = await self._prepared(items, deadline, room)
         asked = [[] if isinstance(each, SensoriumError) else self._ask(each, deadline, priority) for each in ready]
@@ -215,7 +218,7 @@ class Encoder(Generic[_Input]):
         return answers
 
     async def _prepared(
-        self, items: Sequence[_Item[_Input]], deadline: float, room: asyncio.Semaphore
+        self, items: Sequence[_Item[_Input]], deadline: float, room: _Room
     ) -> Sequence[_Ready | SensoriumError]:
         try:
             if len(items) == 1 and self._is_quick(items[0][0]):
@@ -263,7 +266,7 @@ async def _joined(ready: _Ready, rows: Sequence[Asked]) -> Encoded | SensoriumEr
     except SensoriumError as error:
         return error
     return Encoded(
-        vectors=np.stack([row.vector for row in computed]),
+        vectors=computed[0].vector[np.newaxis] if len(computed) == 1 else np.stack([row.vector for row in computed]),
         spans_ms=ready.prepared.spans_ms,
         unit_count=ready.prepared.unit_count,
         preprocess_ns=ready.preprocess_ns,

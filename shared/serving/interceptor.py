@@ -25,7 +25,7 @@ from sensorium.errors import (
 )
 from sensorium.status import to_status
 from shared.serving.call import Call, check_call, enter_call, read_call
-from shared.serving.metrics import Metrics
+from shared.serving.metrics import CallMetrics, Metrics
 
 _log = logging.getLogger("sensorium.call")
 
@@ -37,6 +37,9 @@ _QUIET_TRIES = 200
 
 # Any below: gRPC's handlers are generic over messages that the interceptor never looks into.
 _Context = grpc.aio.ServicerContext[Any, Any]
+
+
+_NO_SPAN = contextlib.nullcontext(trace.INVALID_SPAN)
 
 
 class _Unreadable:
@@ -58,6 +61,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._tracer = tracer
         self._default_deadline_s = default_deadline_s
         self._max_message_bytes = max_message_bytes
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # by method: only those that there are
         self._is_draining = False
         self._arrived = 0
         self._running = 0
@@ -85,42 +89,54 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Returns the servicer's handler with all of this around it."""
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_QUIET):
             return handler
+        self._handlers[method] = wrapped = self._wrapped(method, handler)
+        return wrapped
+
+    def _wrapped(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
         assert handler.request_deserializer is not None, "generated servicers have one"
         read = self._reading(handler.request_deserializer)
+        metrics = CallMetrics(self._metrics, method)
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary), read, handler.response_serializer
+                self._unary(method, handler.unary_unary, metrics), read, handler.response_serializer
             )
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler.stream_stream), read, handler.response_serializer
+                self._stream(method, handler.stream_stream, metrics), read, handler.response_serializer
             )
         raise TypeError(f"{method} is neither unary nor bidirectional; no rpc of the contract is")
 
-    def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _unary(self, method: str, behaviour: Callable[..., Any], metrics: CallMetrics) -> Callable[..., Any]:
         async def answer(request: Any, context: _Context) -> Any:
-            async with self._around(method, context, is_stream=False) as call:
+            async def work(call: Call) -> Any:
                 if isinstance(request, _Unreadable):
                     raise request.error
                 async with asyncio.timeout(call.remaining_s()):
                     return await behaviour(request, context)
 
+            call = read_call(method, context, self._default_deadline_s, is_stream=False)
+            return await self._around(call, context, metrics, work)
+
         return answer
 
-    def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _stream(self, method: str, behaviour: Callable[..., Any], metrics: CallMetrics) -> Callable[..., Any]:
         # A coroutine that closes the servicer's generator itself: one that is left suspended in a cancelled call would
         # be closed by the garbage collector, in no task of the call.
         async def answer(requests: AsyncIterator[Any], context: _Context) -> None:
-            async with (
-                self._around(method, context, is_stream=True),
-                contextlib.aclosing(behaviour(_readable(requests), context)) as responses,
-            ):
-                async for response in responses:
-                    await context.write(response)
+            async def work(call: Call) -> None:
+                async with contextlib.aclosing(behaviour(_readable(requests), context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
+
+            call = read_call(method, context, self._default_deadline_s, is_stream=True)
+            await self._around(call, context, metrics, work)
 
         return answer
 
@@ -144,23 +160,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return read
 
-    @contextlib.asynccontextmanager
-    async def _around(self, method: str, context: _Context, *, is_stream: bool) -> AsyncIterator[Call]:
-        call = read_call(method, context, self._default_deadline_s, is_stream=is_stream)
+    async def _around(
+        self, call: Call, context: _Context, metrics: CallMetrics, work: Callable[[Call], Awaitable[Any]]
+    ) -> Any:
+        """Returns what `work` answers, with all that surrounds a call."""
         enter_call(call)
         context.set_trailing_metadata((("x-request-id", call.request_id),))
         started = time.perf_counter()
         error: SensoriumError | None = None
-        self._enter(method)
+        self._enter(metrics)
         try:
-            with self._span(method, context) as span:
+            with self._span(call.method, context) as span:
                 try:
                     self._check_open()
                     check_call(call)
                     if call.remaining_s() <= 0:
                         self._metrics.dropped.labels("", "expired").inc()
                         raise DeadlineExceeded("the deadline had passed when the call arrived; give it more time")
-                    yield call
+                    return await work(call)
                 except asyncio.CancelledError:
                     error = _expired() if call.remaining_s() <= 0 else Cancelled("the caller hung up")
                     raise
@@ -169,24 +186,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     _mark(span, error)
                     await _abort(context, error, call)
         finally:
-            self._leave(call, error, time.perf_counter() - started)
+            self._leave(call, metrics, error, time.perf_counter() - started)
 
-    @contextlib.contextmanager
-    def _span(self, method: str, context: _Context) -> Any:
+    def _span(self, method: str, context: _Context) -> contextlib.AbstractContextManager[trace.Span]:
         if isinstance(self._tracer, trace.NoOpTracer):
-            yield trace.INVALID_SPAN
-            return
+            return _NO_SPAN
         carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         service, _, name = method.strip("/").partition("/")
-        with self._tracer.start_as_current_span(
+        return self._tracer.start_as_current_span(
             method.strip("/"),
             context=propagate.extract(carrier),
             kind=trace.SpanKind.SERVER,
             attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
             record_exception=False,
             set_status_on_exception=False,
-        ) as span:
-            yield span
+        )
 
     def _check_open(self) -> None:
         if self._is_draining:
@@ -197,20 +211,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 retry_after_s=1.0,
             )
 
-    def _enter(self, method: str) -> None:
+    def _enter(self, metrics: CallMetrics) -> None:
         self._arrived += 1
         self._running += 1
         self._idle.clear()
-        self._metrics.in_flight.labels(method).inc()
+        metrics.began()
 
-    def _leave(self, call: Call, error: SensoriumError | None, seconds: float) -> None:
+    def _leave(self, call: Call, metrics: CallMetrics, error: SensoriumError | None, seconds: float) -> None:
         self._running -= 1
         if not self._running:
             self._idle.set()
         code = _code_name(error)
-        self._metrics.in_flight.labels(call.method).dec()
-        self._metrics.requests.labels(call.method, code).inc()
-        self._metrics.request_seconds.labels(call.method).observe(seconds)
+        metrics.ended(code, seconds)
+        if not _log.isEnabledFor(logging.INFO):
+            return
         facts = {"method": call.method, "request_id": call.request_id, "code": code, "ms": round(seconds * 1000, 2)}
         if error is not None:
             facts |= {"reason": error.reason.value, "field": error.field} | error.metadata

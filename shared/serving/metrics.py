@@ -79,6 +79,30 @@ class Metrics:
         return Histogram(f"sensorium_{name}", help_text, labels, registry=self.registry, buckets=buckets)
 
 
+class CallMetrics:
+    """The metrics of the calls of one method, whose time series are looked up once."""
+
+    def __init__(self, metrics: Metrics, method: str) -> None:
+        """Takes the method's path."""
+        self._metrics, self._method = metrics, method
+        self._in_flight = metrics.in_flight.labels(method)
+        self._seconds = metrics.request_seconds.labels(method)
+        self._by_code: dict[str, Counter] = {}
+
+    def began(self) -> None:
+        """Counts a call that is being answered."""
+        self._in_flight.inc()
+
+    def ended(self, code: str, seconds: float) -> None:
+        """Counts a call that was answered; `code` is gRPC's name of its status."""
+        self._in_flight.dec()
+        self._seconds.observe(seconds)
+        counter = self._by_code.get(code)
+        if counter is None:
+            counter = self._by_code[code] = self._metrics.requests.labels(self._method, code)
+        counter.inc()
+
+
 class ModelMetrics:
     """The metrics of one model, as its scheduler and its cache tell them (two observers of `shared.inference`)."""
 
@@ -95,6 +119,10 @@ class ModelMetrics:
         self._padding_ratio = metrics.padding_ratio.labels(model)
         self._cache_hits = metrics.cache_hits.labels(model)
         self._cache_misses = metrics.cache_misses.labels(model)
+        self._waiting = {
+            priority: (metrics.queue_items.labels(model, priority), metrics.queue_cost.labels(model, priority))
+            for priority in ("interactive", "batch")
+        }
         self._metrics = metrics
         self._model = model
         self._is_retired = False
@@ -133,12 +161,13 @@ class ModelMetrics:
         """Notes what waits; a retired model's gauges are gone for good."""
         if self._is_retired:
             return
-        self._metrics.queue_items.labels(self._model, priority).set(items)
-        self._metrics.queue_cost.labels(self._model, priority).set(cost)
+        gauges = self._waiting[priority]
+        gauges[0].set(items)
+        gauges[1].set(cost)
 
     def retired(self) -> None:
         """Takes away the gauges of what waits; the counters stay, so that rates over the time before hold."""
         self._is_retired = True
-        for priority in ("interactive", "batch"):
+        for priority in self._waiting:
             self._metrics.queue_items.remove(self._model, priority)
             self._metrics.queue_cost.remove(self._model, priority)
