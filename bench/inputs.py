@@ -27,7 +27,7 @@ Feed = Mapping[str, NDArray[Any]]  # a batch by the names of the graph's inputs
 
 TEXTS = ("short", "mixed")
 KINDS = (*TEXTS, "image", "audio")
-_COUNT = 512  # of texts
+TEXT_COUNT = 512
 _SHORT = (9, 15)  # tokens, ends included
 _MIXED = (8, 128)
 _FILES = 16
@@ -64,13 +64,13 @@ class Inputs:
         return sum(max(each) * len(each) for each in cut) / sum(lengths)
 
 
-def inputs(kind: str, models: Models) -> Inputs:
+def inputs(kind: str, models: Models, text_count: int = TEXT_COUNT) -> Inputs:
     """Returns the inputs of a kind, one of KINDS."""
     if kind == "image":
         return _pictures()
     if kind == "audio":
         return _clips(models)
-    return texts(kind, _SHORT if kind == "short" else _MIXED, tokenizer(models))
+    return texts(kind, _SHORT if kind == "short" else _MIXED, tokenizer(models), text_count)
 
 
 def tokenizer(models: Models) -> Tokenizer:
@@ -78,7 +78,7 @@ def tokenizer(models: Models) -> Tokenizer:
     return Tokenizer.from_file(str(models.text / "tokenizer.json"))
 
 
-def texts(kind: str, bounds: tuple[int, int], known: Tokenizer, count: int = _COUNT) -> Inputs:
+def texts(kind: str, bounds: tuple[int, int], known: Tokenizer, count: int = TEXT_COUNT) -> Inputs:
     """Returns texts whose token counts are log-uniform between the bounds, both included."""
     rng = random.Random(kind)  # noqa: S311  # the same texts in every run
     low, high = math.log(bounds[0]), math.log(bounds[1] + 1)

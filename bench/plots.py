@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.results import Row
+from bench.scaling import Scaled
 
 Value = Callable[[Row], float]
 
@@ -33,6 +34,29 @@ def draw(folder: Path, name: str, rows: Sequence[Row]) -> Sequence[Path]:
         paths.append(folder / f"{name}-{what}.svg")
         figure.savefig(paths[-1])
     return paths
+
+
+def draw_scaling(folder: Path, name: str, found: Sequence[Scaled]) -> Sequence[Path]:
+    """Draws NAME-scaling.svg: the rate over that of the limit on one core; nothing without matplotlib, or numbers."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return []
+    kinds = list(dict.fromkeys(each.kind for each in found))
+    if not kinds:
+        return []
+    figure = Figure(figsize=(4 * len(kinds), 3.5), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        points = [each for each in found if each.kind == kind]
+        cpus, one = [each.cpus for each in points], points[0].limit_rate
+        axes.plot(cpus, [each.rate / one for each in points], "-o", label=points[0].system)
+        axes.plot(cpus, [each.limit_rate / one for each in points], "--o", label="onnxruntime alone")
+        axes.set(title=kind, xlabel="cores", ylabel="rate, of the limit on one core", ylim=(0, None), xticks=cpus)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    path = folder / f"{name}-scaling.svg"
+    figure.savefig(path)
+    return [path]
 
 
 def _panel(axes: Any, kind: str, title: str, rows: Sequence[Row], value: Value, *, is_log: bool) -> None:

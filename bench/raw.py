@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -19,8 +20,10 @@ from bench.load.calls import OK, Outcome
 BATCHES = 32
 _LONGEST_SLICE_S = 120.0
 _START_S = 60.0
+_LEAST_SHARE = 8  # batches; a guess: fewer of them, sorted by length, are no fair sample of the lengths
 
-Ways = Mapping[str, Sequence[tuple[Feed, int]]]  # batches by the name of the way that they were made
+Batches = Sequence[tuple[Feed, int]]  # each with how many inputs it holds
+Ways = Mapping[str, Batches]  # by the name of the way that they were made
 
 
 class _Slice(NamedTuple):
@@ -28,7 +31,6 @@ class _Slice(NamedTuple):
 
     way: str
     seconds: float
-    place: int  # the batch to begin with
 
 
 class Raw:
@@ -39,10 +41,14 @@ class Raw:
         self._pipes = pipes
 
     def measure(self, way: str, seconds: float, workers: int | None = None) -> Outcome:
-        """Runs the batches of one way in `workers` processes (all) side by side; latencies are a batch's."""
+        """Runs the batches of one way in `workers` processes (all) side by side; latencies are a batch's.
+
+        Each runs its share of the batches as a whole, once and again until `seconds` are over: long batches take
+        most of the time, so the rate within a part of the share would be that of whatever came first.
+        """
         taken = self._pipes[:workers]
-        for number, pipe in enumerate(taken):
-            pipe.send(_Slice(way, seconds, number * 7919))
+        for pipe in taken:
+            pipe.send(_Slice(way, seconds))
         outcomes = []
         for pipe in taken:
             if not pipe.poll(seconds + _LONGEST_SLICE_S):
@@ -67,8 +73,24 @@ def ways(inputs: Inputs) -> Ways:
     """Returns the batches of each way: one by one, 32 as they come, 32 sorted by length."""
     if len(set(inputs.lengths)) == 1:
         return {"1": inputs.batches(1), "8": inputs.batches(8)}
-    by_length = inputs.batches(BATCHES, is_sorted=True)
-    return {"1": inputs.batches(1), "32": inputs.batches(BATCHES), "32 sorted": by_length}
+    one_by_one, by_length = (inputs.batches(size, is_sorted=True) for size in (1, BATCHES))  # so shares are balanced
+    return {"1": one_by_one, "32": inputs.batches(BATCHES), "32 sorted": by_length}
+
+
+def share(batches: Batches, number: int, count: int) -> Batches:
+    """Returns the batches of one of `count` workers, in a shuffled order that is the same in every run.
+
+    Dealt to and fro along the list (0 1 1 0 0 1 …), so that of batches sorted by length all workers, and one alone,
+    have the same mix. Too few for that, and each has all of them.
+    """
+    dealt = list(batches)
+    if len(batches) >= count * _LEAST_SHARE:
+        dealt = [
+            batch for place, batch in enumerate(batches)
+            if place % count == (number if place // count % 2 == 0 else count - 1 - number)
+        ]  # fmt: skip
+    random.Random(number).shuffle(dealt)  # noqa: S311  # the same order in every run
+    return dealt
 
 
 @contextlib.contextmanager
@@ -78,9 +100,10 @@ def raw(graph: Path, batches: Ways, workers: int | None = None) -> Iterator[Raw]
     count = workers or len(os.sched_getaffinity(0))
     pipes, processes = [], []
     try:
-        for _ in range(count):
+        for number in range(count):
             here, there = context.Pipe()
-            process = context.Process(target=_work, args=(str(graph), batches, there), daemon=True)
+            shares = {way: share(cut, number, count) for way, cut in batches.items()}
+            process = context.Process(target=_work, args=(str(graph), shares, there), daemon=True)
             process.start()
             there.close()
             pipes.append(here)
@@ -112,7 +135,7 @@ def _work(graph: str, batches: Ways, pipe: Pipe) -> None:
         for way, cut in batches.items()
     }
     for cut in fitting.values():  # the arena grows to its size
-        session.run(None, cut[-1][0])
+        session.run(None, max(cut, key=_size)[0])
     pipe.send("ready")
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -120,17 +143,20 @@ def _work(graph: str, batches: Ways, pipe: Pipe) -> None:
             pipe.send(_run(session.run, fitting[wish.way], wish))
 
 
-def _run(run: object, batches: Sequence[tuple[Feed, int]], wish: _Slice) -> Outcome:
-    assert callable(run)
+def _size(batch: tuple[Feed, int]) -> int:
+    return sum(array.size for array in batch[0].values())
+
+
+def _run(run: Callable[..., object], batches: Batches, wish: _Slice) -> Outcome:
     outcome = Outcome(latencies_s=array("d"))
     cpu, started = time.process_time(), time.perf_counter()
-    place, now = wish.place, started
-    while now - started < wish.seconds:
-        feed, count = batches[place % len(batches)]
-        run(None, feed)
-        begun, now, place = now, time.perf_counter(), place + 1
-        outcome.latencies_s.append(now - begun)
-        outcome.items += count
-        outcome.statuses[OK] += 1
+    now = started
+    while now - started < wish.seconds or not outcome.items:
+        for feed, count in batches:  # never a part of them
+            run(None, feed)
+            begun, now = now, time.perf_counter()
+            outcome.latencies_s.append(now - begun)
+            outcome.items += count
+            outcome.statuses[OK] += 1
     outcome.seconds, outcome.cpu_s = now - started, time.process_time() - cpu
     return outcome

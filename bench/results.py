@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.load.calls import Outcome
+from bench.load.calls import OK, Outcome
 from bench.load.generate import merged
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One system measured once, with the limit before and after it."""
+    """One system measured once, with the limit before and after it.
+
+    limit_cpu_s: CPU time of the graph alone, an item. limit_latencies_s: of its batches.
+    """
 
     outcome: Outcome
     limit_rate: float
-    limit_cpu_s: float  # an item
-    limit_p50_s: float
+    limit_cpu_s: float
+    limit_latencies_s: Sequence[float] = ()
     padding: float | None = None
     pss_mb: float = 0.0
 
@@ -29,7 +32,7 @@ class Row:
     rate, rate_low, rate_high: items a second, and the least and most of a round.
     limit, limit_low, limit_high: rate as a share of onnxruntime's, each round's by its neighbours.
     p50_ms, p90_ms, p99_ms: of answered calls.
-    added_ms: p50 above one run of the graph alone; with one caller only.
+    added_ms, added_p99_ms: p50 and p99 above those of the graph alone, one by one; with one caller only.
     cpu_ms: the server's CPU time an item; cpu_ratio: over that of the limit.
     padding: padded over real cost, where the system says.
     generator_cpu: CPUs that the load generator took.
@@ -50,6 +53,7 @@ class Row:
     p90_ms: float
     p99_ms: float
     added_ms: float | None
+    added_p99_ms: float | None
     cpu_ms: float
     cpu_ratio: float
     pss_mb: float
@@ -60,7 +64,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class OpenRow:
-    """One system under a given rate: `answered` a second, and how long answers and refusals took."""
+    """One system under a given rate: `answered` a second, and how long answers and refusals took.
+
+    share: of the capacity, which is rate / share. refused, expired: calls a second that were refused, and that were
+        accepted but failed or came too late. failed: calls without an answer, refusals too, by status.
+    """
 
     kind: str
     system: str
@@ -73,6 +81,7 @@ class OpenRow:
     refused: float
     refusal_p50_ms: float
     refusal_p99_ms: float
+    expired: float = 0.0
     failed: dict[str, int] = field(default_factory=dict)
 
 
@@ -84,13 +93,14 @@ def row(kind: str, callers: int, system: str, setting: str, slices: Sequence[Sli
     whole = merged([each.outcome for each in slices])
     took = sorted(whole.latencies_s)
     paddings = [each.padding for each in slices if each.padding is not None]
-    added = 1e3 * (percentile(took, 0.5) - median(each.limit_p50_s for each in slices)) if callers == 1 else None
+    alone = sorted(seconds for each in slices for seconds in each.limit_latencies_s)
+    added = [1e3 * (percentile(took, part) - percentile(alone, part)) if callers == 1 else None for part in (0.5, 0.99)]
     return Row(
         kind, callers, system, setting,
         rate=median(rates), rate_low=min(rates), rate_high=max(rates),
         limit=median(shares), limit_low=min(shares), limit_high=max(shares),
         p50_ms=1e3 * percentile(took, 0.5), p90_ms=1e3 * percentile(took, 0.9), p99_ms=1e3 * percentile(took, 0.99),
-        added_ms=added, cpu_ms=1e3 * median(costs),
+        added_ms=added[0], added_p99_ms=added[1], cpu_ms=1e3 * median(costs),
         cpu_ratio=median(cost / each.limit_cpu_s for cost, each in zip(costs, slices, strict=True)),
         pss_mb=max(each.pss_mb for each in slices), padding=median(paddings) if paddings else None,
         generator_cpu=whole.generator_cpu_s / whole.seconds,
@@ -106,6 +116,7 @@ def open_row(kind: str, system: str, setting: str, share: float, rate: float, ou
         answered=outcome.rate, p50_ms=1e3 * percentile(took, 0.5), p99_ms=1e3 * percentile(took, 0.99),
         refused=len(refused) / outcome.seconds,
         refusal_p50_ms=1e3 * percentile(refused, 0.5), refusal_p99_ms=1e3 * percentile(refused, 0.99),
+        expired=(outcome.statuses.total() - outcome.statuses[OK] - len(refused)) / outcome.seconds,
         failed={status: count for status, count in outcome.statuses.items() if status != "0"},
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 Wire = Literal["grpc", "grpc-stream", "http"]
 OK = "0"  # status of a call that was answered, on every wire
+REFUSED = frozenset({"8", "14", "429", "503"})  # RESOURCE_EXHAUSTED, UNAVAILABLE, and what HTTP has for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Outcome:
     """What came back within the window, warm-up left out.
 
     latencies_s: of the answered calls; in an open loop from the moment that a call was due.
-    refusals_s: the same of the calls that were refused or failed.
+    refusals_s: the same of the calls that were refused: not of those that failed or came too late.
     statuses: how many calls had which status; "0" is an answer.
     cpu_s, generator_cpu_s: CPU time of the server's processes and of the generator.
     """

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from typing import TYPE_CHECKING
 
-from bench.load.calls import OK, Connection, Done, Load, Outcome, Target
+from bench.load.calls import OK, REFUSED, Connection, Done, Load, Outcome, Target
 from bench.load.grpc_wire import StreamConnection, UnaryConnection
 from bench.load.http1 import Http1Connection
 from bench.processes import cpu_s
@@ -208,7 +208,7 @@ class _Loop:
         if status == OK:
             outcome.items += self._target.items
             outcome.latencies_s.append(now - begun)
-        else:
+        elif status in REFUSED:
             outcome.refusals_s.append(now - begun)
 
 

@@ -47,7 +47,8 @@ def ours(
     meshed = partial(_meshed, {**_PLAIN, **(environ or {})}, python)
 
     def system(suffix: str, kinds: frozenset[str], commands: Commands, target: Calls, vector: Vector) -> System:
-        return System(name + suffix, kinds, [{}], commands, target, vector, has_metrics=True, least_cosine=least_cosine)
+        return System(name + suffix, kinds, [{}], commands, target, vector, has_metrics=True, has_deadlines=True,
+                      least_cosine=least_cosine)  # fmt: skip
 
     return [
         system("", _ALL, direct, partial(_calls, 1), _first),

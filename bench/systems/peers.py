@@ -30,13 +30,13 @@ def peers() -> Sequence[System]:
         System("mosec", _PICTURES, _swept(workers=(2, 1), batch=(8, 32, 1), wait_ms=(1, 10)), _mosec,
                _utf8, _float32, ("mosec", *_BASE)),
         System("Triton", _PICTURES, _swept(instances=(2,), batch=(1, 8, 32), wait_us=(0, 1_000)), _triton,
-               _infer, infer_response, ("nvidia-pytriton", *_BASE), start_s=90),
+               _infer, infer_response, ("nvidia-pytriton", *_BASE), start_s=90, has_deadlines=True),
         System("LitServe", _PICTURES, _swept(workers=(2, 1), batch=(8, 32, 1), wait_ms=(1, 10)), _litserve,
                _json, _litserve_vector, ("litserve", *_BASE)),
         System("infinity", _TEXTS, _swept(batch=(32, 8), threads=(2, 1)), _infinity,
                _openai, _openai_vector, ("infinity-emb[server,optimum]", *_BASE), start_s=120),
         System("MLServer", _TEXTS, _swept(workers=(2, 0), batch=(1, 8, 32), wait_ms=(1,)), _mlserver,
-               _infer, infer_response, ("mlserver", "uvloop<0.22", *_BASE), start_s=90),
+               _infer, infer_response, ("mlserver", "uvloop<0.22", *_BASE), start_s=90, has_deadlines=True),
     ]  # fmt: skip
 
 

@@ -73,6 +73,7 @@ class System:
     vector: takes the first vector out of an answer's body.
     packages: what pip installs into its environment; none for ours, which run in this one.
     has_metrics: whether `other_ports[0]` serves our Prometheus metrics.
+    has_deadlines: whether a call tells the server how long its caller waits, as gRPC does.
     """
 
     name: str
@@ -84,6 +85,7 @@ class System:
     packages: Sequence[str] = ()
     start_s: float = 60.0
     has_metrics: bool = False
+    has_deadlines: bool = False
     least_cosine: float = _LEAST_COSINE
 
 
@@ -131,7 +133,7 @@ def serving(
     try:
         with log.open("wb") as out:
             commands = system.commands(place, setting, kind)
-            processes.extend(_start(command, out.fileno()) for command in commands)  # one by one: all are stopped
+            processes.extend(start(command, out.fileno()) for command in commands)  # one by one: all are stopped
         target = aimed(system, port, kind, payloads)
         _wait(system, target, processes, log, started + system.start_s)
         yield Server(
@@ -142,11 +144,12 @@ def serving(
         )
     finally:
         for process in reversed(processes):
-            _stop(process)
+            stop(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(command: Command, log: int) -> subprocess.Popen[bytes]:
+def start(command: Command, log: int) -> subprocess.Popen[bytes]:
+    """Starts a process in a group of its own, its words going to the file `log`; `stop` ends it."""
     return subprocess.Popen(
         command.argv,
         env={**os.environ, **command.environ},
@@ -177,7 +180,7 @@ def _wait(
     raise SystemFault(f"{system.name} did not answer within {system.start_s:.0f} s ({said}): {_tail(log)}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """Ends the process and all of its group, which nobody else is in."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()

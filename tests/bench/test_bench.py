@@ -17,11 +17,13 @@ from bench.load.calls import Load
 from bench.models.folder import Models, add, write_text
 from bench.models.transformer import Shape
 from bench.plan import read_plan
+from bench.plots import draw_scaling
 from bench.processes import cpu_s, pss_mb, tree
 from bench.raw import raw, ways
 from bench.reference import expected
 from bench.report import document, markdown, open_cells, other_cells, row_cells, write
 from bench.results import Slice, open_row, percentile, row
+from bench.scaling import Scaled
 from bench.systems.messages import fields, infer_request, infer_response, message
 from bench.systems.ours import ours
 from bench.systems.peers import peers
@@ -74,7 +76,7 @@ def test_our_service_answers_as_bare_onnxruntime_does(models: Models, mixed: Inp
     assert padding is not None
     assert padding >= 1
     assert memory > 10
-    found = row("mixed", 4, system.name, "", [Slice(outcome, bare.rate, 1e-3, 1e-3, padding, memory)])
+    found = row("mixed", 4, system.name, "", [Slice(outcome, bare.rate, 1e-3, bare.latencies_s, padding, memory)])
     assert found.rate == pytest.approx(outcome.items / outcome.seconds)
     assert row_cells([found])[1][2] == "sensorium"
 
@@ -89,6 +91,21 @@ def test_a_report_is_written_and_drawn(models: Models, tmp_path: Path) -> None:
     assert "does not install" in path.with_suffix(".md").read_text()
     assert '"limits"' in path.read_text()
     assert markdown("T", [["a"], ["b|c"]]) == "## T\n\n| a |\n|---|\n| b/c |\n"
+
+
+def test_one_core_and_all_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = [
+        Scaled(kind, "sensorium", cpus, 90.0 * cpus, 100.0 * cpus) for kind in ("short", "mixed") for cpus in (1, 2)
+    ]
+
+    assert not draw_scaling(tmp_path, "run", [])
+    (path,) = draw_scaling(tmp_path, "run", found)
+
+    assert path.name == "run-scaling.svg"
+    assert path.read_text().startswith("<?xml")
+    assert other_cells(Findings(scaling=found), [])["One core and all, 32 callers"][1] == [
+        "short", "sensorium", "1", "90", "100"]  # fmt: skip
 
 
 def test_a_system_that_ends_is_told_with_its_last_words(models: Models, mixed: Inputs) -> None:
