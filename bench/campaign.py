@@ -153,7 +153,7 @@ class _Kind:
                 if server is None:
                     break
                 for callers in self._plan.sweep_callers:
-                    load = Load(self._plan.sweep_s, self._plan.sweep_warmup_s, callers)
+                    load = Load(self._plan.sweep_slice_s(self._kind), self._plan.sweep_warmup_s, callers)
                     rates[callers][label(setting)] = measured(server, load)[0].rate
                 self._told(f"{self._kind}, sweep: {system.name}, {label(setting)}: "
                            + ", ".join(f"{rates[each][label(setting)]:.0f}/s" for each in rates))  # fmt: skip
@@ -191,7 +191,7 @@ class _Kind:
             before = self._limit(limit, callers)
             for place in range(turn, turn + len(running)):  # each is first in turn
                 system, server = running[place % len(running)]
-                load = Load(self._plan.slice_s(self._kind), self._plan.warmup_s, callers, pids=server.pids)
+                load = Load(self._plan.slice_s(self._kind, system), self._plan.warmup_s, callers, pids=server.pids)
                 outcome, padding, memory = measured(server, load)
                 after = self._limit(limit, callers)
                 slices[system.name].append(_slice(outcome, before, after, padding, memory))
@@ -209,7 +209,7 @@ class _Kind:
 
     def _open(self, fleet: Fleet) -> None:
         for system in self._plan.systems:
-            if self._kind not in system.kinds or not self._plan.is_loaded_openly(system):
+            if self._kind not in system.kinds or not self._plan.is_loaded_openly(system, self._kind):
                 continue
             fleet.keep_only([])
             setting = self._setting(system, _CAPACITY_CALLERS)
@@ -223,7 +223,7 @@ class _Kind:
                 self._told(f"{self._kind}, open loops: {system.name}: {fault}")
 
     def _open_loops(self, system: System, server: Server, setting: str) -> None:
-        load = Load(self._plan.slice_s(self._kind), self._plan.warmup_s, _CAPACITY_CALLERS)
+        load = Load(self._plan.slice_s(self._kind, system), self._plan.warmup_s, _CAPACITY_CALLERS)
         capacity = measured(server, load)[0].rate
         if not capacity:
             raise RuntimeError(f"nothing was answered within {load.seconds:g} s")

@@ -30,7 +30,7 @@ def estimate_s(plan: Plan) -> float:
         if not plan.is_quick:  # which keeps them all running
             took += sum(_START_S * len(systems) for _, systems in plan.cells(kind))
         for system in (each for each in plan.systems if kind in each.kinds):
-            took += _sweep_s(plan, kind, system) + plan.is_loaded_openly(system) * _open_s(plan, kind)
+            took += _sweep_s(plan, kind, system) + plan.is_loaded_openly(system, kind) * _open_s(plan, kind, system)
         if plan.scales(kind):
             took += 2 * (_START_S + 2 * (plan.seconds + _PASS_S) + 1.25 * plan.seconds)
     return took
@@ -39,7 +39,8 @@ def estimate_s(plan: Plan) -> float:
 def cell_s(plan: Plan, kind: str, systems: Sequence[System]) -> float:
     """Returns the seconds that one cell takes once its servers run."""
     limit_s = _limit_s(plan)
-    return plan.rounds * (limit_s + len(systems) * (plan.slice_s(kind) + plan.warmup_s + limit_s + _BETWEEN_S))
+    slices_s = sum(plan.slice_s(kind, system) + plan.warmup_s + limit_s + _BETWEEN_S for system in systems)
+    return plan.rounds * (limit_s + slices_s)
 
 
 def _limit_s(plan: Plan) -> float:
@@ -50,9 +51,11 @@ def _sweep_s(plan: Plan, kind: str, system: System) -> float:
     settings = plan.settings(system, kind)
     if not plan.sweep_s or len(settings) < 2:
         return 0.0
-    return len(settings) * (_START_S + len(plan.sweep_callers) * (plan.sweep_s + plan.sweep_warmup_s + _BETWEEN_S))
+    return len(settings) * (
+        _START_S + len(plan.sweep_callers) * (plan.sweep_slice_s(kind) + plan.sweep_warmup_s + _BETWEEN_S)
+    )
 
 
-def _open_s(plan: Plan, kind: str) -> float:
+def _open_s(plan: Plan, kind: str, system: System) -> float:
     loop_s = plan.open_s + plan.warmup_s + _DRAIN_S + _BETWEEN_S
-    return _START_S + plan.slice_s(kind) + plan.warmup_s + (len(plan.rates) or 3) * loop_s
+    return _START_S + plan.slice_s(kind, system) + plan.warmup_s + (len(plan.rates) or 3) * loop_s

@@ -15,7 +15,8 @@ from bench.systems.system import Setting, System
 
 _FEW, _MANY = 8, 32  # callers that a sweep looks at
 _QUICK_TEXTS = 128  # so that the limit goes through all of them within a second
-_INGEST = {", 32 a call": 4, ", stream": 64}  # callers; of a stream, messages that are not answered yet
+_LUMPS = ", 32 a call"
+_INGEST = {_LUMPS: 4, ", stream": 64}  # callers; of a stream, messages that are not answered yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,26 @@ class Plan:
             return system.settings
         return list({setting.get("batch"): setting for setting in reversed(system.settings)}.values())[::-1]
 
-    def slice_s(self, kind: str) -> float:
-        """Returns the seconds of a slice: longer for pictures, of which a batch with many callers takes 1.6 s."""
+    def slice_s(self, kind: str, system: System) -> float:
+        """Returns the seconds of a slice: longer where answers come in lumps.
+
+        Of pictures a batch takes 1.6 s with many callers; a call of 32 mixed texts takes 1 s.
+        """
+        if system.name.endswith(_LUMPS) and not self.is_quick:
+            return 3.0 * self.seconds
         return self.seconds * (1.5 if kind == "image" else 1.0)
 
-    def is_loaded_openly(self, system: System) -> bool:
-        """Returns whether a system gets open loops: only where its wire tells it the caller's deadline."""
-        return bool(self.open_s) and system.has_deadlines and ", " not in system.name
+    def sweep_slice_s(self, kind: str) -> float:
+        """Returns the seconds of a slice of the sweep; longer for pictures, as above."""
+        return self.sweep_s * (3.0 if kind == "image" else 1.0)
+
+    def is_loaded_openly(self, system: System, kind: str) -> bool:
+        """Returns whether a system gets open loops: only where its wire tells it the caller's deadline.
+
+        Peers get them with texts alone, to save time.
+        """
+        is_worth_it = kind in TEXTS or not system.packages
+        return bool(self.open_s) and is_worth_it and system.has_deadlines and ", " not in system.name
 
     def scales(self, kind: str) -> bool:
         """Returns whether one core is compared with all: for texts, which load the server most."""

@@ -12,8 +12,8 @@ from pathlib import Path
 _CGROUP = Path("/sys/fs/cgroup")
 
 # How much nicer the threads of models are than the event loop. Where there are as many of them as CPUs, a loop of equal
-# rank gets half a CPU, and under overload refusals wait for seconds. Measured at four times the capacity of short texts:
-# 2 to 4 answer the most in time; from 10 on, refusing takes everything.
+# rank gets half a CPU, and under overload refusals wait for seconds. Measured at four times the capacity of short
+# texts: 2 to 4 answer the most in time; from 10 on, refusing takes everything.
 _NICER = 3
 
 
