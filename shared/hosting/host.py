@@ -21,7 +21,7 @@ from shared.hosting.model_service import ModelServicer
 from shared.hosting.report import Report
 from shared.hosting.repository import Repository
 from shared.inference.cache import Cache, ModelCache
-from shared.inference.cpus import available_cpus, yield_to_the_event_loop
+from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
 from shared.inference.features import Prepared
 from shared.inference.manifest import Manifest
@@ -164,7 +164,7 @@ def _host(name: str, config: HostingConfig) -> Iterator[Host]:
     )
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="prepare") as prepare,
-        ThreadPoolExecutor(workers, thread_name_prefix="compute", initializer=yield_to_the_event_loop) as compute,
+        ThreadPoolExecutor(workers, thread_name_prefix="compute") as compute,
     ):
         pools, metrics = Pools(prepare, compute, workers), Metrics(name)
         yield Host(pools, metrics, config.max_queue_batches, execution, _cache(config, metrics))

@@ -1,20 +1,12 @@
-"""The CPUs of this process: how many it may really use, and which of its threads go first."""
+"""How many CPUs this process may really use: the least of affinity and the cgroup's quota."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import sys
-import threading
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
-
-# How much nicer the threads of models are than the event loop. Where there are as many of them as CPUs, a loop of equal
-# rank gets half a CPU, and under overload refusals wait for seconds. Measured at four times the capacity of short
-# texts: 2 to 4 answer the most in time; from 10 on, refusing takes everything.
-_NICER = 3
 
 
 def available_cpus(root: Path = _CGROUP) -> int:
@@ -25,13 +17,6 @@ def available_cpus(root: Path = _CGROUP) -> int:
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(root)
     return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))
-
-
-def yield_to_the_event_loop() -> None:
-    """Lets the other threads of this process go before the calling one, where the system ranks threads."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + _NICER)
 
 
 def _quota(root: Path) -> float | None:

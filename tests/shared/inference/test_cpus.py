@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from shared.inference.cpus import available_cpus, yield_to_the_event_loop
+from shared.inference.cpus import available_cpus
 
 
 def allowed() -> int:
@@ -33,12 +30,3 @@ def test_version_1_quota(tmp_path: Path, quota: int, cpus: int | None) -> None:
 
 def test_no_cgroup_at_all(tmp_path: Path) -> None:
     assert available_cpus(tmp_path) == allowed()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ranks threads")
-def test_a_thread_that_yields_is_nicer_than_the_others() -> None:
-    def rank() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    with ThreadPoolExecutor(1, initializer=yield_to_the_event_loop) as pool:
-        assert pool.submit(rank).result() == min(19, rank() + 3)
