@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.campaign import OURS, OVERLOAD_TIMEOUT_S, Findings
 from bench.inputs import TEXTS
 from bench.results import OpenRow, Row
 from bench.soak import Soak
+from shared.inference.providers import cpu_has_amx
 
 Rows = Mapping[tuple[str, int, str], Row]  # by kind, callers and system
 
@@ -120,13 +120,9 @@ def _bf16(rows: Rows) -> Iterator[Goal]:
             )
             continue
         why = "no peer was run beside it" if variants else "no --variant with bf16 in its name"
-        if not variants and not _has_amx():
+        if not variants and not cpu_has_amx():
             why = "this CPU has no AMX"
         yield Goal("2", what, 4.0, is_least=True, reached=None, note=why)
-
-
-def _has_amx() -> bool:
-    return " amx_bf16" in Path("/proc/cpuinfo").read_text()
 
 
 def _latency(rows: Rows, prepare_ms: Mapping[str, float]) -> Iterator[Goal]:

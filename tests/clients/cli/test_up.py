@@ -27,11 +27,13 @@ class Up:
     """A running `sensorium up`, read line by line; its end is forced where a test fails."""
 
     def __init__(self, log_dir: Path) -> None:
+        ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else tests below `nohup` start a mesh below `nohup`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sensorium.cli", "up", "--port", "0", "--log-dir", str(log_dir)],
             stdout=subprocess.PIPE,
             text=True,
         )
+        signal.signal(signal.SIGHUP, ours)
         self.pids: set[int] = set()
 
     def until(self, *wanted: str) -> tuple[int, int]:
