@@ -17,6 +17,7 @@ from sensorium.v1 import model_pb2, model_pb2_grpc
 from shared.hosting.budget import budget_bytes_of
 from shared.hosting.config import HostingConfig
 from shared.hosting.folder import ModelFolder
+from shared.hosting.gate import QueueGate
 from shared.hosting.model_service import ModelServicer
 from shared.hosting.report import Report
 from shared.hosting.repository import Repository
@@ -135,7 +136,8 @@ async def hosting(
 
         services = (program.service, _MODEL_SERVICE)
         tracing = Tracing(program.name, os.environ)
-        listener = listening(program.name, server_config, services, add, shared.metrics, tracing)
+        gate = QueueGate(program.service, repository)
+        listener = listening(program.name, server_config, services, add, shared.metrics, tracing, gate)
         async with contextlib.aclosing(repository), listener as running:
             await repository.load_all()
             tasks = [asyncio.create_task(_watch(repository, running.health, config))]

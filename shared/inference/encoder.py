@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import DeadlineExceeded, SensoriumError
+from shared.inference.admission import Admission
 from shared.inference.cache import Known, ModelCache
 from shared.inference.faults import as_bug
 from shared.inference.features import Prepared
@@ -146,6 +147,11 @@ class Encoder(Generic[_Input]):
         """Set when the model failed; whoever reacts to it clears it."""
         return self._scheduler.failure
 
+    @property
+    def admission(self) -> Admission:
+        """What says whether the model's queue has room."""
+        return self._scheduler.admission
+
     async def encode(
         self, inputs: Sequence[_Input], *, deadline: float, priority: Priority
     ) -> Sequence[Encoded | SensoriumError]:
@@ -186,7 +192,7 @@ class Encoder(Generic[_Input]):
         self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority
     ) -> Sequence[Encoded | SensoriumError]:
         """Returns the answers to what the cache does not have, as far as these inputs tell."""
-        self._scheduler.admit(len(items), deadline)
+        self._scheduler.admission.admit(len(items), deadline, priority)
         step = self._inputs_per_job
         if len(items) <= step:
             return await self._encode_job(items, deadline, priority, contextlib.nullcontext())
@@ -200,7 +206,7 @@ class Encoder(Generic[_Input]):
     async def _encode_job(
         self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority, room: _Room
     ) -> Sequence[Encoded | SensoriumError]:
-        ready = await self._prepared(items, deadline, room)
+        ready = await self._prepared(items, deadline, priority, room)
         asked = [[] if isinstance(each, SensoriumError) else self._ask(each, deadline, priority) for each in ready]
         try:
             answers = [
@@ -218,7 +224,7 @@ class Encoder(Generic[_Input]):
         return answers
 
     async def _prepared(
-        self, items: Sequence[_Item[_Input]], deadline: float, room: _Room
+        self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority, room: _Room
     ) -> Sequence[_Ready | SensoriumError]:
         try:
             if len(items) == 1 and self._is_quick(items[0][0]):
@@ -231,7 +237,7 @@ class Encoder(Generic[_Input]):
             self._observer.dropped("expired" if deadline <= time.monotonic() else "cancelled", len(items))
             raise
         finally:
-            self._scheduler.release(len(items))
+            self._scheduler.admission.release(len(items), priority)
         for each in ready:
             if isinstance(each, DeadlineExceeded):
                 self._observer.dropped("expired")

@@ -10,7 +10,6 @@ state lives on the event loop; only the model's computing runs in the workers' t
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -19,9 +18,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.errors import DeadlineExceeded, Overloaded
+from sensorium.errors import DeadlineExceeded
+from shared.inference.admission import Admission
 from shared.inference.computed import Computed, Ran
-from shared.inference.costs import CostModel, DrainRate
+from shared.inference.costs import CostModel
 from shared.inference.faults import as_bug
 from shared.inference.features import Features
 from shared.inference.linger import Linger
@@ -32,12 +32,6 @@ from shared.inference.widths import Widths
 
 # After so many interactive batches in a row, one batch of the other lane goes first, so that it always moves.
 _INTERACTIVE_IN_A_ROW = 8
-# The share of its time that a call may spend in the queue, by the estimate; the rest is for its own batch, and for what
-# the estimate is off. A guess.
-_HOPEFUL = 0.5
-# Weight of the newest batch in the running averages of cost an item and cost a second. A guess: about 20 batches count.
-_AVERAGE = 0.05
-
 
 _NOTHING = np.empty((0, 0), np.float32)
 
@@ -72,7 +66,6 @@ class Scheduler:
         self._linger = Linger()
         self._is_due = False  # whether a dispatch is about to happen
         self._limits = limits
-        self._max_queue_cost = max_queue_cost
         self._padded_length = padded_length
         self._pads = pads
         self._observer = observer
@@ -81,46 +74,12 @@ class Scheduler:
         }
         self._order = 0
         self._interactive_in_a_row = 0
-        self._preparing = 0  # items admitted whose rows have not come yet
         self._running: set[asyncio.Task[None]] = set()
         self._costs = costs or CostModel()
         self._compute_wide = compute_wide
         self._widths = Widths()
-        self._item_cost = 1.0
-        self._cost_per_s = 0.0
-        self._drain = DrainRate()
+        self.admission = Admission(self._lanes, max_queue_cost, workers, observer)
         self.failure = asyncio.Event()
-
-    @property
-    def waiting_cost(self) -> float:
-        """What waits: rows in the queue, and items in preprocessing at the average cost."""
-        return sum(lane.cost for lane in self._lanes.values()) + self._preparing * self._item_cost
-
-    def admit(self, count: int, deadline: float = math.inf) -> None:
-        """Lets `count` items of one call in, before anything is spent on them; each is later `submit`ted or `release`d.
-
-        A call is let in whole or not at all; into an empty queue, whatever its size. What would wait beyond its
-        deadline is not let in: computing it would help nobody, and others would be late for it.
-
-        Raises:
-            Overloaded: the queue is full, or too long; `retry_after_s` is when it should have room, by the rate at
-                which it drains.
-        """
-        waiting = self.waiting_cost
-        rate = self._drain.cost_per_s or self._cost_per_s * self._workers
-        wait_s = waiting / rate if rate else 0.0
-        is_full = waiting + count * self._item_cost > self._max_queue_cost
-        is_late = wait_s > _HOPEFUL * (deadline - time.monotonic())
-        if waiting > 0 and (is_full or is_late):
-            self._observer.dropped("full", count)
-            retry_s = min(30.0, max(0.05, wait_s)) if rate else 1.0
-            problem = "the queue is full" if is_full else f"{wait_s:.2f} s of work wait, longer than the call may take"
-            raise Overloaded(f"{problem}; try again in {retry_s:.2f} s", retry_after_s=retry_s)
-        self._preparing += count
-
-    def release(self, count: int = 1) -> None:
-        """Takes back the admission of items that will not come, or that have come as rows."""
-        self._preparing -= count
 
     def submit(self, row: Features, *, deadline: float, priority: Priority) -> asyncio.Future[Computed]:
         """Queues one row; the future gives its result.
@@ -131,7 +90,7 @@ class Scheduler:
         future: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
         self._order += 1
         self._lanes[priority].push(Entry(row, future, deadline, self._order))
-        self._item_cost += _AVERAGE * (row.cost - self._item_cost)
+        self.admission.queued(row.cost)
         self._tell(priority)
         if not self._is_due:  # what one call submits is looked at together, in the same turn of the loop
             self._is_due = True
@@ -260,9 +219,7 @@ class Scheduler:
             self._costs.observe(longest, padded, ran.seconds)
         if ran.is_wide is not None:
             self._widths.observe(longest, padded, ran.seconds, is_wide=ran.is_wide)
-        self._drain.observe(time.monotonic(), real, is_empty=not any(lane.size for lane in self._lanes.values()))
-        rate = real / max(ran.seconds, 1e-6)
-        self._cost_per_s += (_AVERAGE if self._cost_per_s else 1.0) * (rate - self._cost_per_s)
+        self.admission.ran(real, ran.seconds)
         self._observer.batch_done(
             items=len(ran.live),
             real_cost=real,

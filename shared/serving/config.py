@@ -42,12 +42,80 @@ class ServerConfig:
         low=0,
     )
     drain_grace_s: float = option(25.0, "seconds that running calls get to end at shutdown", low=0)
+    max_connection_age_s: float = option(
+        300.0,
+        "seconds after which clients are asked to connect anew, so that they find new replicas; 0 for ever",
+        low=0,
+    )
+    max_connection_age_grace_s: float = option(
+        0.0, "seconds that the calls of such an old connection get to end; 0 as long as they take", low=0
+    )
+    max_concurrent_streams: int = option(
+        1024, "most calls at once on one connection; a client holds further ones back", low=1, high=1_000_000
+    )
+    max_metadata_bytes: int = option(16 * 1024, "most bytes of headers that a call may carry", low=1024, high=1 << 20)
+    max_connections: int = option(
+        4096, "most connections at once; further ones are closed as they come", low=1, high=1_000_000
+    )
+    max_streams: int = option(1024, "most streams that are open at once; further ones are refused", low=1)
+    tls_cert: str = option("", "PEM file of this server's certificate and its chain; empty: plain text")
+    tls_key: str = option("", "PEM file of its key")
+    tls_client_ca: str = option(
+        "", "PEM file of the authorities that clients' certificates must lead to; set: clients must show one"
+    )
+    tokens: str = option("", "file of tokens that callers may send (see sensorium token new); empty: none")
+    jwks: str = option("", "keys that sign callers' JWTs, as a JWK set: an https URL or a file; empty: none")
+    jwt_issuer: str = option("", "issuer (iss) that JWTs must name")
+    jwt_audience: str = option("", "audience (aud) that JWTs must name")
+    jwt_tenant_claim: str = option("sub", "claim of a JWT that names the tenant")
+    jwt_role_claim: str = option("roles", "claim of a JWT that lists roles; realm_access.roles is one inside another")
+    jwt_admin_role: str = option("sensorium-admin", "role in that claim which may load and unload models")
+    jwt_leeway_s: float = option(30.0, "seconds that the clock of the JWTs' issuer may be off", low=0, high=300)
+    quotas: str = option("", "file of what tenants may use, TOML or JSON; empty: no bounds")
     reflection: bool = option(default=True, help="serve gRPC reflection")
     log_level: str = option("info", "debug, info, warning or error")
+
+    def __post_init__(self) -> None:
+        """Refuses options that need others which are not there."""
+        check_pair("tls_cert", self.tls_cert, "tls_key", self.tls_key)
+        if self.tls_client_ca and not self.tls_cert:
+            raise ConfigError(
+                "SENSORIUM_TLS_CLIENT_CA is set and SENSORIUM_TLS_CERT is not; clients show certificates over TLS "
+                "only, so give the server's too (--tls-cert, --tls-key)"
+            )
+        if self.jwks and not (self.jwt_issuer and self.jwt_audience):
+            raise ConfigError(
+                "SENSORIUM_JWKS is set without SENSORIUM_JWT_ISSUER and SENSORIUM_JWT_AUDIENCE; without both, tokens "
+                "that were made for others would open this mesh (--jwt-issuer, --jwt-audience)"
+            )
+        if (self.jwt_issuer or self.jwt_audience) and not self.jwks:
+            raise ConfigError(
+                "SENSORIUM_JWT_ISSUER or SENSORIUM_JWT_AUDIENCE is set and SENSORIUM_JWKS is not; give the issuer's "
+                "keys, or every token would be refused (--jwks, its jwks_uri)"
+            )
+        if self.quotas and not (self.tokens or self.jwks):
+            raise ConfigError(
+                "SENSORIUM_QUOTAS is set, and neither SENSORIUM_TOKENS nor SENSORIUM_JWKS is; who calls is known by "
+                "tokens only (--tokens, --jwks)"
+            )
 
 
 class ConfigError(Exception):
     """The configuration is wrong; the message lists every fault."""
+
+
+def check_pair(first: str, first_value: str, second: str, second_value: str) -> None:
+    """Refuses one of two options without the other.
+
+    Raises:
+        ConfigError: one is set, the other is not.
+    """
+    if bool(first_value) != bool(second_value):
+        there, missing = (first, second) if first_value else (second, first)
+        raise ConfigError(
+            f"SENSORIUM_{there.upper()} is set and SENSORIUM_{missing.upper()} is not; give both, or neither "
+            f"(--{missing.replace('_', '-')})"
+        )
 
 
 def load(kind: type[_T], argv: Sequence[str], environ: Mapping[str, str], prog: str) -> _T:

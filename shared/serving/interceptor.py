@@ -19,12 +19,15 @@ from sensorium.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidInput,
+    Overloaded,
     Reason,
     SensoriumError,
     Unavailable,
 )
 from sensorium.status import to_status
 from shared.serving.call import Call, check_call, enter_call, read_call
+from shared.serving.gate import Gate
+from shared.serving.logs import Thinned
 from shared.serving.metrics import CallMetrics, Metrics
 
 _log = logging.getLogger("sensorium.call")
@@ -53,15 +56,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Surrounds every call of a server; see the module."""
 
     def __init__(
-        self, service: str, metrics: Metrics, tracer: trace.Tracer, *, default_deadline_s: float, max_message_bytes: int
+        self,
+        service: str,
+        metrics: Metrics,
+        tracer: trace.Tracer,
+        *,
+        default_deadline_s: float,
+        max_message_bytes: int,
+        gate: Gate | None = None,
     ) -> None:
-        """Takes what it reports to, and the two limits that it holds calls to."""
+        """Takes what it reports to, the two limits that it holds calls to, and who knows whether there is room."""
         self._service = service
         self._metrics = metrics
         self._tracer = tracer
         self._default_deadline_s = default_deadline_s
         self._max_message_bytes = max_message_bytes
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # by method: only those that there are
+        self._gate = gate
+        # By method, only those that there are; `wary` ones ask the gate before they read.
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._wary: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._refusals = Thinned()
         self._is_draining = False
         self._arrived = 0
         self._running = 0
@@ -92,7 +106,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         known = self._handlers.get(method)
         if known is not None:
-            return known
+            return known if self._gate is None or not self._gate.is_crowded else self._wary.get(method, known)
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_QUIET):
             return handler
@@ -104,6 +118,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         read = self._reading(handler.request_deserializer)
         metrics = CallMetrics(self._metrics, method)
         if handler.unary_unary is not None:
+            if self._gate is not None and self._gate.guards(method):
+                wary = self._wary_unary(method, handler.unary_unary, metrics, self._gate)
+                self._wary[method] = grpc.stream_stream_rpc_method_handler(wary, read, handler.response_serializer)
             return grpc.unary_unary_rpc_method_handler(
                 self._unary(method, handler.unary_unary, metrics), read, handler.response_serializer
             )
@@ -123,6 +140,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
             call = read_call(method, context, self._default_deadline_s, is_stream=False)
             return await self._around(call, context, metrics, work)
+
+        return answer
+
+    def _wary_unary(
+        self, method: str, behaviour: Callable[..., Any], metrics: CallMetrics, gate: Gate
+    ) -> Callable[..., Any]:
+        """Answers a unary call as a stream of one message each way, which looks the same on the wire."""
+
+        async def answer(requests: AsyncIterator[Any], context: _Context) -> None:
+            async def work(call: Call) -> None:
+                gate.check(call)
+                async with asyncio.timeout(call.remaining_s()):
+                    async for request in _readable(requests):
+                        await context.write(await behaviour(request, context))
+                        return
+                raise InvalidInput("the call ended without a request")
+
+            call = read_call(method, context, self._default_deadline_s, is_stream=False)
+            await self._around(call, context, metrics, work)
 
         return answer
 
@@ -228,6 +264,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         facts = {"method": call.method, "request_id": call.request_id, "code": code, "ms": round(seconds * 1000, 2)}
         if error is not None:
             facts |= {"reason": error.reason.value, "field": error.field} | error.metadata
+        if isinstance(error, Overloaded):  # thousands a second, when lines are the last thing that there is time for
+            unsaid = self._refusals.unsaid(call.method)
+            if unsaid is None:
+                return
+            facts |= {"and_others": unsaid}
         _log.info("call", extra={"f": facts})
 
 

@@ -6,8 +6,11 @@ import json
 import logging
 import os
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TextIO
+
+_EVERY_S = 1.0  # between lines that are thinned
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -32,6 +35,22 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return _ENCODER.encode(line)
+
+
+class Thinned:
+    """Thins out lines that may come by the thousands: one a second of each kind, with the number of those unsaid."""
+
+    def __init__(self) -> None:
+        """Has seen none yet."""
+        self._said: dict[str, tuple[float, int]] = {}  # by kind: when the last one was said, how many came since
+
+    def unsaid(self, kind: str) -> int | None:
+        """Returns how many lines of a kind were left out before this one; None where it is left out too."""
+        now = time.monotonic()
+        last, count = self._said.get(kind, (-_EVERY_S, 0))
+        is_due = now - last >= _EVERY_S
+        self._said[kind] = (now, 0) if is_due else (last, count + 1)
+        return count if is_due else None
 
 
 def set_up_logging(service: str, level: str, stream: TextIO | None = None) -> None:

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sensorium.errors import SensoriumError
 from shared.serving.config import ConfigError, ServerConfig, load
+from shared.serving.gate import Gate
 from shared.serving.health import Health, HttpEndpoint
 from shared.serving.interceptor import CallInterceptor
 from shared.serving.logs import set_up_logging
@@ -27,6 +28,8 @@ from shared.serving.tracing import Tracing
 
 _log = logging.getLogger("sensorium.server")
 _Config = TypeVar("_Config")
+
+_FOR_EVER_MS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,12 @@ async def listening(
     add: Callable[[grpc.aio.Server], None],
     metrics: Metrics,
     tracing: Tracing,
+    gate: Gate | None = None,
 ) -> AsyncIterator[Running]:
     """Serves until the block is left, then drains: NOT_SERVING first, then no new calls, then the running ones end.
 
     services: the full names of the gRPC services that `add` registers; health speaks of each, reflection of all.
+    gate: what refuses calls before their requests are read; None: all are read.
 
     Raises:
         OSError: a port is taken.
@@ -64,6 +69,7 @@ async def listening(
         tracing.tracer,
         default_deadline_s=config.default_deadline_s,
         max_message_bytes=config.max_message_bytes,
+        gate=gate,
     )
     health = Health(services, metrics)
     server = grpc.aio.server(interceptors=[interceptor], options=_options(config))
@@ -91,9 +97,23 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", 2 * config.max_message_bytes),
         ("grpc.max_send_message_length", 2 * config.max_message_bytes),
         ("grpc.so_reuseport", 0),  # a taken port is an error, not a share of somebody else's calls
+        # Our channels ping every second, idle ones too; a client that pings much faster is sent away (too_many_pings).
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
+        # Clients look the name up again when a connection ends, and so find replicas that were added. gRPC spreads the
+        # age by a tenth, so that they do not all come at once.
+        ("grpc.max_connection_age_ms", _ms(config.max_connection_age_s)),
+        ("grpc.max_connection_age_grace_ms", _ms(config.max_connection_age_grace_s)),
+        ("grpc.max_concurrent_streams", config.max_concurrent_streams),
+        ("grpc.max_metadata_size", config.max_metadata_bytes),
+        # By default gRPC refuses at random between this limit and the one above.
+        ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
     ]
+
+
+def _ms(seconds: float) -> int:
+    """Returns milliseconds as gRPC takes them, where its largest number means for ever and our 0 does."""
+    return min(round(seconds * 1000), _FOR_EVER_MS) if seconds else _FOR_EVER_MS
 
 
 def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:

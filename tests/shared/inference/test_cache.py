@@ -265,7 +265,7 @@ async def test_what_is_kept_is_answered_while_the_queue_is_full(tmp_path: Path) 
         await served.encode(ONE)
         running = await served.start_at_the_gate(OTHER)
         waiting = [served.start(Thing((10.0 + at,))) for at in range(64)]
-        await until(lambda: served.encoder._scheduler.waiting_cost >= 64)
+        await until(lambda: served.encoder.admission.waiting_cost >= 64)
         with pytest.raises(Overloaded):
             await served.encode(Thing((3.0,)))
         (kept,) = await served.encode(ONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -137,7 +138,7 @@ async def test_a_full_interactive_batch_stands_ready_and_what_dies_in_it_is_not_
     await entered(gate)
     rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(1, 7)]
     await asyncio.sleep(0)  # one turn of the loop
-    assert scheduling.waiting_cost == 16, "four of the six stand ready"
+    assert scheduling.admission.waiting_cost == 16, "four of the six stand ready"
     rows[1].cancel()
     gate.open.set()
     await asyncio.gather(first, rows[0], *rows[2:])
@@ -190,34 +191,34 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(pool: Thr
     scheduling = scheduler(gate, pool, notes, max_queue_cost=24)
     running = scheduling.submit(row(0), deadline=later(), priority="interactive")
     await entered(gate)
-    scheduling.admit(1)
-    scheduling.release(1)
+    scheduling.admission.admit(1, math.inf, "interactive")
+    scheduling.admission.release(1, "interactive")
     waiting = [scheduling.submit(row(1), deadline=later(), priority="interactive") for _ in range(3)]
     with pytest.raises(Overloaded) as refusal:
-        scheduling.admit(1)
+        scheduling.admission.admit(1, math.inf, "interactive")
     assert refusal.value.retry_after_s is not None
     assert refusal.value.retry_after_s > 0
     assert notes.drops == {"full": 1}
     gate.open.set()
     await asyncio.gather(running, *waiting)
-    scheduling.admit(1000)  # into an empty queue, whatever its size
+    scheduling.admission.admit(1000, math.inf, "interactive")  # into an empty queue, whatever its size
 
 
 async def test_what_would_wait_beyond_its_deadline_is_refused_at_once(pool: ThreadPoolExecutor) -> None:
     gate, notes = Gate(), Notes()
     scheduling = scheduler(gate, pool, notes)
-    scheduling._cost_per_s = 8.0  # a row a second
+    scheduling.admission._cost_per_s = 8.0  # a row a second
     first = scheduling.submit(row(0), deadline=later(), priority="interactive")
     await entered(gate)
     rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in (1, 2)]
     with pytest.raises(Overloaded, match=r"2.00 s of work wait, longer than the call may take") as caught:
-        scheduling.admit(1, later(1.0))
+        scheduling.admission.admit(1, later(1.0), "interactive")
     assert caught.value.retry_after_s == pytest.approx(2.0)
-    scheduling.admit(1, later(10.0))
-    scheduling.release()
+    scheduling.admission.admit(1, later(10.0), "interactive")
+    scheduling.admission.release(1, "interactive")
     gate.open.set()
     await asyncio.gather(first, *rows)
-    scheduling.admit(1, later(0.01))  # nothing waits any more
+    scheduling.admission.admit(1, later(0.01), "interactive")  # nothing waits any more
     assert notes.drops == {"full": 1}
 
 
@@ -236,3 +237,35 @@ async def test_a_row_that_breaks_the_model_fails_alone(pool: ThreadPoolExecutor)
     assert isinstance(broken, InternalError)
     assert broken.metadata["reference"] in str(broken)
     assert scheduling.failure.is_set()
+
+
+async def test_work_of_the_other_lane_leaves_half_of_the_queue_to_interactive_calls(pool: ThreadPoolExecutor) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes, max_queue_cost=48)  # six rows
+    running = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    scheduling.admission.queued(8)
+    lane = [scheduling.submit(row(at), deadline=later(), priority="batch") for at in (1, 2, 3)]
+    with pytest.raises(Overloaded, match="the queue is full"):
+        scheduling.admission.admit(1, math.inf, "batch")
+    scheduling.admission.admit(2, math.inf, "interactive")
+    scheduling.admission.release(2, "interactive")
+    gate.open.set()
+    await asyncio.gather(running, *lane)
+    assert notes.drops == {"full": 1}
+
+
+async def test_interactive_calls_do_not_count_the_time_of_the_other_lane(pool: ThreadPoolExecutor) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes)
+    scheduling.admission._cost_per_s = 8.0  # a row a second
+    running = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    lane = [scheduling.submit(row(at), deadline=later(), priority="batch") for at in (1, 2, 3)]
+    assert scheduling.admission.is_crowded
+    assert scheduling.admission.refusal(1, later(2.0), "interactive") is None
+    assert scheduling.admission.refusal(1, later(2.0), "batch") is not None
+    gate.open.set()
+    await asyncio.gather(running, *lane)
+    assert not scheduling.admission.is_crowded
+    assert notes.drops == {}

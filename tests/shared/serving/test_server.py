@@ -18,9 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from sensorium.channel import call, open_channel
-from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, Unavailable
+from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, Overloaded, Unavailable
 from sensorium.v1 import model_pb2, model_pb2_grpc
-from shared.serving.call import current_call
+from shared.serving.call import Call, current_call
+from shared.serving.gate import Gate
 from shared.serving.metrics import Metrics
 from shared.serving.server import Running, listening
 from shared.serving.tracing import Tracing
@@ -41,14 +42,16 @@ class Servicer(model_pb2_grpc.ModelServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def serving(answer: Callable[[str], Any], **fields: Any) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
+async def serving(
+    answer: Callable[[str], Any], gate: Gate | None = None, **fields: Any
+) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
     def add(server: grpc.aio.Server) -> None:
         model_pb2_grpc.add_ModelServiceServicer_to_server(Servicer(answer), server)  # type: ignore[abstract]  # see there
 
     config = server_config(**fields)
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(
-            listening("test", config, [SERVICE], add, Metrics("test"), Tracing("test", {}))
+            listening("test", config, [SERVICE], add, Metrics("test"), Tracing("test", {}), gate)
         )
         channel = open_channel(f"127.0.0.1:{running.port}")
         stack.push_async_callback(channel.close)
@@ -58,6 +61,15 @@ async def serving(answer: Callable[[str], Any], **fields: Any) -> AsyncIterator[
 def get(channel: grpc.aio.Channel, model: str = "", **options: Any) -> Any:
     stub = model_pb2_grpc.ModelServiceStub(channel)
     return call(stub.GetModel, model_pb2.GetModelRequest(model=model), **{"timeout_s": 10, **options})
+
+
+def stub_call(channel: grpc.aio.Channel, model: str) -> Any:
+    return model_pb2_grpc.ModelServiceStub(channel).GetModel(model_pb2.GetModelRequest(model=model), timeout=10)
+
+
+def _refused(running: Running) -> float:
+    method = "/sensorium.v1.ModelService/GetModel"
+    return metric(running, f'sensorium_requests_total{{code="RESOURCE_EXHAUSTED",method="{method}"}}')
 
 
 def _has_ipv6() -> bool:
@@ -244,3 +256,53 @@ async def test_reflection_lists_the_services_and_can_be_switched_off() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await names(channel)
         assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+class Door:
+    """A gate that a test opens and shuts; it is crowded, so every call is asked before it is read."""
+
+    is_crowded = True
+
+    def __init__(self, *, is_shut: bool = False) -> None:
+        self.is_shut = is_shut
+        self.asked = 0
+
+    def guards(self, method: str) -> bool:
+        return method.endswith("/GetModel")
+
+    def check(self, call: Call) -> None:
+        self.asked += 1
+        assert call.remaining_s() > 0
+        if self.is_shut:
+            raise Overloaded("the queue is full; try again in 2.00 s", retry_after_s=2.0)
+
+
+async def test_while_it_is_crowded_calls_are_refused_before_they_are_read() -> None:
+    door = Door(is_shut=True)
+    async with serving(echo, door, max_message_bytes=1024) as (channel, running):
+        assert await get(channel, "a") == model_pb2.GetModelResponse(model=model_pb2.Model(name="a")), "the first call"
+        with pytest.raises(Overloaded, match="the queue is full") as caught:
+            await get(channel, "x" * 2000)  # too large, which nobody looks at
+        assert caught.value.retry_after_s == 2.0
+        door.is_shut = False
+        with pytest.raises(InvalidInput, match="over the limit of 1024"):
+            await get(channel, "x" * 2000)
+        assert (await get(channel, "b")).model.name == "b"
+        pending = stub_call(channel, "c")
+        assert dict(await pending.initial_metadata()) == {}
+        assert (await pending).model.name == "c"
+        assert "x-request-id" in dict(await pending.trailing_metadata())
+        assert door.asked == 4
+        assert _refused(running) == 1
+
+
+async def test_refusals_for_want_of_room_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(echo, Door(is_shut=True)) as (channel, _):
+        await get(channel, "a")
+        caplog.set_level(logging.INFO, logger="sensorium.call")
+        for _ in range(20):
+            with pytest.raises(Overloaded):
+                await get(channel, "b")
+    lines = [record for record in caplog.records if record.message == "call"]
+    assert 1 <= len(lines) < 20
+    assert [line.f["code"] for line in lines] == ["RESOURCE_EXHAUSTED"] * len(lines)  # type: ignore[attr-defined]  # f is extra
