@@ -44,8 +44,8 @@ def metric(service: Running, text: str) -> float:
     return metric_at(service.metrics_port, text)
 
 
-def metric_at(port: int, text: str) -> float:
+def metric_at(port: int, text: str, host: str = "127.0.0.1") -> float:
     """Returns the sum of the lines of `/metrics` at a port that start with `text`."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=5) as page:
         lines = page.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(text))

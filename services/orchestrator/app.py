@@ -10,6 +10,7 @@ import grpc.aio
 
 from sensorium.v1 import model_pb2, model_pb2_grpc, orchestrator_pb2, orchestrator_pb2_grpc
 from services.orchestrator.config import Config
+from services.orchestrator.limiter import Limiter
 from services.orchestrator.mesh import open_mesh
 from services.orchestrator.servicer import ModelServicer, OrchestratorServicer
 from shared.serving.metrics import Metrics
@@ -27,18 +28,20 @@ async def serving(config: Config) -> AsyncIterator[Running]:
     """Serves the orchestrator until the block is left. It starts without its peers, and serves once an encoder does.
 
     Raises:
+        ConfigError: a file that is named cannot be used.
         OSError: a port is taken.
     """
-    async with open_mesh(config) as mesh:
+    metrics, tracing = Metrics("orchestrator"), Tracing("orchestrator", os.environ)
+    limiter = Limiter(config.max_concurrency, metrics)
+    async with open_mesh(config, metrics) as mesh:
 
         def add(server: grpc.aio.Server) -> None:
-            servicer = OrchestratorServicer(mesh, config.server)
+            servicer = OrchestratorServicer(mesh, config.server, limiter)
             orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(servicer, server)
             model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(mesh), server)
 
-        metrics, tracing = Metrics("orchestrator"), Tracing("orchestrator", os.environ)
         async with (
-            listening("orchestrator", config.server, _SERVICES, add, metrics, tracing) as running,
+            listening("orchestrator", config.server, _SERVICES, add, metrics, tracing, limiter) as running,
             mesh.watched(running.health.set_serving),
         ):
             yield running

@@ -79,7 +79,8 @@ async def _sent(batch: Sequence[_T], send: Callable[[Sequence[_T]], Awaitable[Re
     except SensoriumError as error:
         return Outcomes([error] * len(batch))
     if len(response.results) != len(batch):
-        raise InternalError(f"a peer answered {len(batch)} items with {len(response.results)} results")
+        wrong = InternalError(f"a peer answered {len(batch)} items with {len(response.results)} results")
+        return Outcomes([wrong] * len(batch))
     return Outcomes([_outcome(result) for result in response.results], [response.receipt])
 
 

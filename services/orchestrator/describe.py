@@ -26,9 +26,10 @@ def describe(mesh: Mesh, config: ServerConfig, version: str) -> DescribeResponse
 
 
 def _peer(peer: Peer) -> ServiceDescription:
-    return ServiceDescription(
-        name=peer.name, address=peer.address, state=peer.state, problem=peer.problem, models=peer.models
-    )
+    state, problem = peer.state, peer.problem
+    if peer.is_serving and peer.breaker.problem:  # its health says that it serves, calls find that it does not
+        state, problem = orchestrator_pb2.SERVICE_STATE_UNREACHABLE, peer.breaker.problem
+    return ServiceDescription(name=peer.name, address=peer.address, state=state, problem=problem, models=peer.models)
 
 
 def _orchestrator(mesh: Mesh) -> ServiceDescription:

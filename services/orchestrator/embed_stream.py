@@ -23,7 +23,7 @@ from services.orchestrator.encode import encode
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.receipts import receipt
 from shared.serving.call import current_call, enter_call
-from shared.serving.streams import patiently
+from shared.serving.streams import Window, patiently
 
 # Guesses: batches of 32 make the cost of a call small beside that of its items, four of them keep an encoder busy while
 # one is on the way, and as many again may gather meanwhile.
@@ -40,46 +40,25 @@ _LaneKey = tuple[str, str, bytes]
 async def embed_stream(requests: AsyncIterator[EmbedStreamRequest], write: Write, mesh: Mesh) -> None:
     """Writes one answer a message, as soon as it is there; returns when the caller has closed and all are written.
 
-    What is wrong with a message is its own answer. No further message is read while too much is unanswered.
+    What is wrong with a message is its own answer. No further message is read while too much is unanswered. Where the
+    caller's side breaks, what was read is answered all the same: a write that is cut off would leave the call open.
     """
     stream = _Stream(write, mesh)
+    broken: SensoriumError | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            async for request in requests:
-                await stream.window.enter(request.ByteSize())
-                drain = stream.accept(request)
-                if drain is not None:
-                    group.create_task(stream.drain(*drain))
+            try:
+                async for request in requests:
+                    await stream.window.enter(request.ByteSize())
+                    drain = stream.accept(request)
+                    if drain is not None:
+                        group.create_task(stream.drain(*drain))
+            except SensoriumError as error:
+                broken = error
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None
-
-
-class _Window:
-    """Room for the messages of a stream that are unanswered, by count and by bytes. One always fits."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._byte_count = 0
-        self._changed = asyncio.Condition()
-
-    async def enter(self, byte_count: int) -> None:
-        """Takes room for one message; waits until there is some."""
-
-        def is_free() -> bool:
-            fits = self._count < _WINDOW_ITEMS and self._byte_count + byte_count <= _WINDOW_BYTES
-            return fits or self._count == 0
-
-        async with self._changed:
-            await self._changed.wait_for(is_free)
-            self._count += 1
-            self._byte_count += byte_count
-
-    async def leave(self, batch: Sequence[EmbedStreamRequest]) -> None:
-        """Gives the room of answered messages back."""
-        async with self._changed:
-            self._count -= len(batch)
-            self._byte_count -= sum(request.ByteSize() for request in batch)
-            self._changed.notify_all()
+    if broken is not None:
+        raise broken
 
 
 @dataclass(slots=True)
@@ -94,7 +73,7 @@ class _Stream:
     """One stream: its lanes, and what is on its way."""
 
     def __init__(self, write: Write, mesh: Mesh) -> None:
-        self.window = _Window()
+        self.window = Window(_WINDOW_ITEMS, _WINDOW_BYTES)
         self._write = write
         self._mesh = mesh
         self._lanes: dict[_LaneKey, _Lane] = {}
@@ -122,7 +101,7 @@ class _Stream:
             async with self._writing:
                 for request, outcome in zip(batch, outcomes, strict=True):
                     await self._write(EmbedStreamResponse(id=request.id, result=item_result(outcome), receipt=cost))
-            await self.window.leave(batch)
+            await self.window.leave(len(batch), sum(request.ByteSize() for request in batch))
         lane.drain_count -= 1
         if not lane.drain_count:
             del self._lanes[key]  # a caller may vary its options without end

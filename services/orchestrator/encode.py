@@ -104,14 +104,21 @@ async def _encode_batches(pieces: Sequence[Piece], route: Route, space: Space, o
 
 
 def _verified(outcome: Outcome, piece: Piece, route: Route, space: Space, dim: int) -> Outcome:
-    """Returns an encoder's outcome as the caller may see it; a vector of another space is never passed off as one."""
+    """Returns an encoder's outcome as the caller may see it: no vector of another space, none that is no direction."""
     if isinstance(outcome, SensoriumError):
         return piece.rooted(outcome)
-    if outcome.space == space.name and outcome.dim == dim:
-        return outcome
     peer = route.encoder.peer
+    if outcome.space == space.name and outcome.dim == dim:
+        try:
+            vectors.read(outcome)
+        except InvalidInput as fault:
+            problem = f"a vector that {fault.problem}"
+        else:
+            return outcome
+    else:
+        problem = (
+            f"{outcome.dim} components of the space {outcome.space!r}, where {dim} of {space.name!r} were asked for"
+        )
     return InternalError(
-        f"the {peer.name} service returned {outcome.dim} components of the space {outcome.space!r}, "
-        f"where {dim} of {space.name!r} were asked for",
-        metadata={"service": peer.name, "address": peer.address},
+        f"the {peer.name} service returned {problem}", metadata={"service": peer.name, "address": peer.address}
     )

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING
 from sensorium.channel import open_channel
 from sensorium.errors import FailedPrecondition, NotFound, Reason, Unavailable
 from sensorium.v1 import audio_pb2, content_pb2, fusion_pb2, fusion_pb2_grpc, text_pb2, vision_pb2
+from services.orchestrator.breaker import Breaker
 from services.orchestrator.concurrency import background, run_all
 from services.orchestrator.config import Config
 from services.orchestrator.encoders import Encoder, audio_encoder, text_encoder, vision_encoder
+from services.orchestrator.hedge import Hedging
+from services.orchestrator.peer_metrics import PeerMetrics
 from services.orchestrator.peers import Peer
 from services.orchestrator.spaces import Route, Space, default_space, read_spaces
+from shared.serving.auth import peer_token
+from shared.serving.metrics import Metrics
+from shared.serving.peer_channel import PeerChannel
+from shared.serving.tls import FollowedIdentity
 
 if TYPE_CHECKING:
     from sensorium.v1.fusion_pb2_grpc import FusionServiceAsyncStub
@@ -128,13 +135,30 @@ def _unseen(peers: Iterable[Peer]) -> Unavailable | None:
 
 
 @contextlib.asynccontextmanager
-async def open_mesh(config: Config) -> AsyncIterator[Mesh]:
-    """Opens a channel to each peer that has an address; closes them at the end of the block. Waits for none."""
+async def open_mesh(config: Config, metrics: Metrics) -> AsyncIterator[Mesh]:
+    """Opens a channel to each peer that has an address; closes them at the end of the block. Waits for none.
+
+    Raises:
+        ConfigError: a file of `peer_ca`, `peer_cert`, `peer_key` or `peer_token` cannot be used.
+    """
+    identity = None
+    if config.peer_ca:
+        identity = FollowedIdentity((config.peer_cert, config.peer_key), config.peer_ca, metrics, "peer", every_s=1.0)
+    token = peer_token(config.peer_token)
     async with contextlib.AsyncExitStack() as channels:
 
-        async def peer(name: str, address: str, service: str) -> Peer:
-            channel = await channels.enter_async_context(open_channel(address))
-            return Peer(name, address, service, channel)
+        async def peer(name: str, address: str, service: str, hedge_ratio: float = config.hedge_ratio) -> Peer:
+            told = PeerMetrics(metrics, name)
+            breaker = Breaker(config.breaker_failures, told)
+            hedging = Hedging(hedge_ratio, told) if hedge_ratio else None
+            leave = config.leave_draining
+            opened = (
+                open_channel(address, leave_draining=leave)
+                if identity is None
+                else PeerChannel(address, identity, leave_draining=leave)
+            )
+            channel = await channels.enter_async_context(opened)
+            return Peer(name, address, service, channel, breaker, hedging, token)
 
         encoders = []
         if config.text_addr:
@@ -145,6 +169,6 @@ async def open_mesh(config: Config) -> AsyncIterator[Mesh]:
             encoders.append(audio_encoder(await peer("audio", config.audio_addr, _AUDIO)))
         fusion = None
         if config.fusion_addr:
-            fusing = await peer("fusion", config.fusion_addr, _FUSION)
+            fusing = await peer("fusion", config.fusion_addr, _FUSION, hedge_ratio=0)
             fusion = Fusion(fusing, fusion_pb2_grpc.FusionServiceStub(fusing.channel))
         yield Mesh(encoders, fusion, config.default_space)

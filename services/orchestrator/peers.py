@@ -12,12 +12,14 @@ import grpc.aio
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sensorium.channel import call
+from sensorium.channel import Metadata, call
 from sensorium.errors import Cancelled, NotFound, Overloaded, Reason, SensoriumError, Unavailable
 from sensorium.status import from_rpc_error
 from sensorium.v1 import model_pb2_grpc, orchestrator_pb2
 from sensorium.v1.model_pb2 import ListModelsRequest, Model
+from services.orchestrator.breaker import Breaker
 from services.orchestrator.concurrency import run_all
+from services.orchestrator.hedge import Hedging
 from shared.serving.call import current_call
 
 if TYPE_CHECKING:
@@ -59,11 +61,26 @@ class Peer:
     is_settled: whether its first answer came, or is no longer waited for.
     """
 
-    def __init__(self, name: str, address: str, service: str, channel: grpc.aio.Channel) -> None:
-        """Takes an open channel, which stays the caller's to close; nothing is asked before `watch`."""
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        service: str,
+        channel: grpc.aio.Channel,
+        breaker: Breaker,
+        hedging: Hedging | None = None,
+        own: Callable[[], Metadata] = tuple,
+    ) -> None:
+        """Takes an open channel, which stays the caller's to close; nothing is asked before `watch`.
+
+        breaker: what every call goes through.
+        hedging: what interactive calls of `compute` go through; None makes each once.
+        own: returns the metadata of calls that no caller's call leads to.
+        """
         self.name = name
         self.address = address
         self.channel = channel
+        self.breaker = breaker
         self.model_service: ModelServiceAsyncStub = model_pb2_grpc.ModelServiceStub(channel)
         self.models: Sequence[Model] = ()
         self.is_known = False
@@ -71,6 +88,8 @@ class Peer:
         self.state: orchestrator_pb2.ServiceState.ValueType = orchestrator_pb2.SERVICE_STATE_UNREACHABLE
         self.problem = "it has not answered yet"
         self._service = service
+        self._own = own
+        self._hedging = hedging
         self._watch: _Watch = health_pb2_grpc.HealthStub(channel).Watch  # type: ignore[attr-defined]  # not in its stub file
         self._is_doubtful = asyncio.Event()
 
@@ -86,8 +105,10 @@ class Peer:
             SensoriumError: what the peer refused, or why it could not be reached; the metadata names the peer.
         """
         running = current_call()
+        remaining_s = running.remaining_s()
         try:
-            return await call(method, request, timeout_s=running.remaining_s(), metadata=running.outgoing())
+            with self.breaker.guarding(remaining_s):
+                return await call(method, request, timeout_s=remaining_s, metadata=running.outgoing())
         except SensoriumError as error:
             raise self._named(error) from None
 
@@ -100,7 +121,9 @@ class Peer:
             SensoriumError: as `ask` does.
         """
         try:
-            return await self.ask(method, request)
+            if self._hedging is None or current_call().priority != "interactive":
+                return await self.ask(method, request)
+            return await self._hedging.fastest(lambda: self.ask(method, request))
         except NotFound as error:
             if error.reason is not Reason.MODEL_NOT_FOUND:
                 raise
@@ -127,7 +150,7 @@ class Peer:
         models: list[Model] = []
         page = ListModelsRequest(page_size=_PAGE_SIZE)
         for _ in range(_MAX_PAGES):
-            answer = await call(self.model_service.ListModels, page, timeout_s=_LIST_TIMEOUT_S)
+            answer = await call(self.model_service.ListModels, page, timeout_s=_LIST_TIMEOUT_S, metadata=self._own())
             models.extend(answer.models)
             page.page_token = answer.next_page_token
             if not page.page_token:
@@ -191,6 +214,8 @@ class Peer:
         if state != self.state:
             name = orchestrator_pb2.ServiceState.Name(state).removeprefix("SERVICE_STATE_").lower()
             _log.info("peer", extra={"f": {"peer": self.name, "state": name, "problem": problem}})
+        if state == orchestrator_pb2.SERVICE_STATE_SERVING != self.state:
+            self.breaker.try_soon()
         self.is_settled |= state != orchestrator_pb2.SERVICE_STATE_SERVING  # else its models are still to be listed
         self.state, self.problem = state, problem
 

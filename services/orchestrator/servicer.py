@@ -15,6 +15,7 @@ from services.orchestrator.describe import describe
 from services.orchestrator.embed import embed
 from services.orchestrator.embed_stream import embed_stream
 from services.orchestrator.fuse import fuse
+from services.orchestrator.limiter import Limiter
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.models import get_model, list_models, load_model, unload_model
 from shared.serving.config import ServerConfig
@@ -23,17 +24,19 @@ from shared.serving.config import ServerConfig
 class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     """Answers the calls that users make."""
 
-    def __init__(self, mesh: Mesh, config: ServerConfig) -> None:
-        """Takes the mesh to compose, and the limits to hold callers to."""
+    def __init__(self, mesh: Mesh, config: ServerConfig, limiter: Limiter) -> None:
+        """Takes the mesh to compose, the limits to hold callers to, and who bounds how many there are at once."""
         self._mesh = mesh
         self._config = config
+        self._limiter = limiter
         self._version = version("sensorium")
 
     async def Embed(
         self, request: orchestrator_pb2.EmbedRequest, context: grpc.ServicerContext
     ) -> orchestrator_pb2.EmbedResponse:
         """See `embed.py`."""
-        return await embed(request, self._mesh, self._config.max_items)
+        with self._limiter.entered():
+            return await embed(request, self._mesh, self._config.max_items)
 
     async def EmbedStream(
         self,
@@ -52,19 +55,22 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self, request: orchestrator_pb2.CompareRequest, context: grpc.ServicerContext
     ) -> orchestrator_pb2.CompareResponse:
         """See `compare.py`."""
-        return await compare(request, self._mesh, self._config.max_items)
+        with self._limiter.entered():
+            return await compare(request, self._mesh, self._config.max_items)
 
     async def Classify(
         self, request: orchestrator_pb2.ClassifyRequest, context: grpc.ServicerContext
     ) -> orchestrator_pb2.ClassifyResponse:
         """See `classify.py`."""
-        return await classify(request, self._mesh, self._config.max_items)
+        with self._limiter.entered():
+            return await classify(request, self._mesh, self._config.max_items)
 
     async def Fuse(
         self, request: orchestrator_pb2.FuseRequest, context: grpc.ServicerContext
     ) -> orchestrator_pb2.FuseResponse:
         """See `fuse.py`."""
-        return await fuse(request, self._mesh, self._config.max_items)
+        with self._limiter.entered():
+            return await fuse(request, self._mesh, self._config.max_items)
 
     async def Describe(
         self, request: orchestrator_pb2.DescribeRequest, context: grpc.ServicerContext

@@ -44,7 +44,9 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
     ) -> AsyncIterator[text_pb2.EncodeTextStreamResponse]:
         """Answers each text of a stream."""
         call = current_call()
-        async for response in answers(requests, lambda request: self._answer(request, call)):
+        async for response in answers(
+            requests, lambda request: self._answer(request, call), byte_count=lambda request: request.ByteSize()
+        ):
             yield response
 
     async def Tokenize(self, request: text_pb2.TokenizeRequest, context: _Context) -> text_pb2.TokenizeResponse:

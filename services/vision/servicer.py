@@ -42,7 +42,9 @@ class VisionServicer(vision_pb2_grpc.VisionEncoderServiceServicer):
     ) -> AsyncIterator[vision_pb2.EncodeImageStreamResponse]:
         """Answers each picture of a stream."""
         call = current_call()
-        async for response in answers(requests, lambda request: self._answer(request, call)):
+        async for response in answers(
+            requests, lambda request: self._answer(request, call), byte_count=lambda request: request.ByteSize()
+        ):
             yield response
 
     async def _answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.serving import checks
 from shared.serving.config import option
 
 # The packages that ship lie beside the code, in a checkout and in the images alike.
@@ -15,7 +16,7 @@ _SHIPPED = Path(__file__).resolve().parents[2] / "models"
 class HostingConfig:
     """Which models are served, and with how much of the machine."""
 
-    models: Path = option(_SHIPPED, "folder of model packages, <name>/<version>/manifest.json")
+    models: Path = option(_SHIPPED, "folder of model packages, <name>/<version>/manifest.json", check=checks.folder)
     load_models: str = option(
         "",
         "models to load at start, name (its highest version) or name@version, comma-separated; the first is the "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def write_packages(
     """Returns the packages of an export, written below `models`: all of them, or none where one does not work.
 
     Raises:
-        FailedPrecondition: a package is there already, or fails its first run.
+        FailedPrecondition: a package is there already, fails its first run, or cannot be written.
     """
     names = [f"{name}-{each.suffix}" if each.suffix else name for each in plan.packages]
     for each in names:
@@ -37,13 +38,32 @@ def write_packages(
                 reason=Reason.PACKAGE_INVALID,
                 metadata={"package": f"{each}/{version}"},
             )
-    models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".adding-", dir=models) as fresh:
+    with fresh_folder(models, ".adding-") as fresh:
         for each, package in zip(names, plan.packages, strict=True):
-            target = Path(fresh) / each / version
+            target = fresh / each / version
             _write(folder, plan, package, target, f"{name}@{version}")
             probe(open_package(target))
-        return [put_in_place(Path(fresh), models, each, version) for each in names]
+        return [put_in_place(fresh, models, each, version) for each in names]
+
+
+@contextlib.contextmanager
+def fresh_folder(models: Path, prefix: str) -> Iterator[Path]:
+    """Yields a folder on the disk of the model folder for packages to be made in; it is gone after the block.
+
+    Raises:
+        FailedPrecondition: something in the block could not be read or written, as where the disk is full.
+    """
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=models) as fresh:
+            yield Path(fresh)
+    except OSError as fault:
+        where = fault.filename or models
+        raise FailedPrecondition(
+            f"{where}: {fault.strerror or fault}; the models in {models} are as they were. A package takes the room of "
+            "its export there",
+            reason=Reason.PACKAGE_INVALID,
+        ) from None
 
 
 def _write(folder: HubFolder, plan: ExportPlan, package: PackagePlan, target: Path, space: str) -> None:

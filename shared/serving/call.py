@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import grpc.aio
@@ -25,6 +25,7 @@ class Call:
     deadline: in seconds of `time.monotonic()`; infinite for a stream whose caller set none.
     default_deadline_s: what each message of such a stream gets.
     stated_priority: what the caller's `x-priority` said.
+    tenant: for whom it is, where tokens say so.
     """
 
     method: str
@@ -32,7 +33,8 @@ class Call:
     deadline: float
     stated_priority: str = "interactive"
     default_deadline_s: float = 30.0
-    authorization: str = ""
+    authorization: str = field(default="", repr=False)  # a secret
+    tenant: str = ""
 
     @property
     def priority(self) -> Literal["interactive", "batch"]:

@@ -28,7 +28,8 @@ class Health(health_pb2_grpc.HealthServicer):
     """`grpc.health.v1.Health` of one server: `""` is the process (alive), each service name whether it can answer.
 
     grpcio's own servicer keeps its watchers for ever, which would hold up every shutdown until the grace is over; this
-    one tells them NOT_SERVING and ends.
+    one tells them NOT_SERVING and lets them go once the drain is over. Not before: channels that leave out replicas by
+    their health watch again at once where a watch ends.
     """
 
     def __init__(self, services: Sequence[str], metrics: Metrics) -> None:
@@ -37,6 +38,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._services = tuple(services)
         self._status: dict[str, int] = {"": _SERVING, **dict.fromkeys(services, _NOT_SERVING)}
         self._is_draining = False
+        self._is_over = False
         self._changed = asyncio.Condition()
         for service in services:
             metrics.serving.labels(service).set(0)
@@ -63,10 +65,10 @@ class Health(health_pb2_grpc.HealthServicer):
                 told = status
                 yield health_pb2.HealthCheckResponse(status=status)
                 continue  # it may have changed while the watcher read
-            if self._is_draining:
+            if self._is_over:
                 return
             async with self._changed:
-                if self._status.get(request.service, _UNKNOWN) == told and not self._is_draining:
+                if self._status.get(request.service, _UNKNOWN) == told and not self._is_over:
                     await self._changed.wait()
 
     async def set_serving(self, is_serving: bool) -> None:
@@ -76,9 +78,14 @@ class Health(health_pb2_grpc.HealthServicer):
         await self._set(dict.fromkeys(self._services, _SERVING if is_serving else _NOT_SERVING))
 
     async def drain(self) -> None:
-        """Reports NOT_SERVING for good, the process included, before the listeners close; watchers are let go."""
+        """Reports NOT_SERVING for good, the process included, before the listeners close."""
         self._is_draining = True
         await self._set(dict.fromkeys(self._status, _NOT_SERVING))
+
+    async def let_go(self) -> None:
+        """Ends every watch, now and from now on."""
+        self._is_over = True
+        await self._set({})
 
     async def _set(self, status: dict[str, int]) -> None:
         self._status |= status

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -17,18 +16,21 @@ from opentelemetry import propagate, trace
 from sensorium.errors import (
     Cancelled,
     DeadlineExceeded,
-    InternalError,
     InvalidInput,
     Overloaded,
     Reason,
     SensoriumError,
+    Unauthenticated,
     Unavailable,
 )
-from sensorium.status import to_status
-from shared.serving.call import Call, check_call, enter_call, read_call
+from shared.serving.access import Access
+from shared.serving.call import Call, check_call, current_call, enter_call, read_call
 from shared.serving.gate import Gate
 from shared.serving.logs import Thinned
 from shared.serving.metrics import CallMetrics, Metrics
+from shared.serving.reading import Unreadable, readable, reading
+from shared.serving.statuses import abort, as_error, code_name, expired, mark
+from shared.serving.streams import OpenStreams
 
 _log = logging.getLogger("sensorium.call")
 
@@ -45,13 +47,6 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 _NO_SPAN = contextlib.nullcontext(trace.INVALID_SPAN)
 
 
-class _Unreadable:
-    """Stands in for a request that must not reach a servicer, and says why."""
-
-    def __init__(self, error: SensoriumError) -> None:
-        self.error = error
-
-
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Surrounds every call of a server; see the module."""
 
@@ -63,15 +58,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         *,
         default_deadline_s: float,
         max_message_bytes: int,
+        max_streams: int = 1024,
         gate: Gate | None = None,
+        access: Access | None = None,
     ) -> None:
-        """Takes what it reports to, the two limits that it holds calls to, and who knows whether there is room."""
+        """Takes what it reports to, the limits that it holds calls to, who knows whether there is room, who may call.
+
+        access: None lets everybody in.
+        """
         self._service = service
         self._metrics = metrics
         self._tracer = tracer
         self._default_deadline_s = default_deadline_s
         self._max_message_bytes = max_message_bytes
+        self._streams = OpenStreams(max_streams)
         self._gate = gate
+        self._access = access
         # By method, only those that there are; `wary` ones ask the gate before they read.
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._wary: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -109,14 +111,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return known if self._gate is None or not self._gate.is_crowded else self._wary.get(method, known)
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_QUIET):
-            return handler
+            return self._quiet(method, handler)
         self._handlers[method] = wrapped = self._wrapped(method, handler)
         return wrapped
 
     def _wrapped(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
         assert handler.request_deserializer is not None, "generated servicers have one"
-        read = self._reading(handler.request_deserializer)
+        read = reading(handler.request_deserializer, self._max_message_bytes)
         metrics = CallMetrics(self._metrics, method)
+        if self._access is not None:
+            handler = self._access.metered(method, handler)
         if handler.unary_unary is not None:
             if self._gate is not None and self._gate.guards(method):
                 wary = self._wary_unary(method, handler.unary_unary, metrics, self._gate)
@@ -130,10 +134,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
         raise TypeError(f"{method} is neither unary nor bidirectional; no rpc of the contract is")
 
+    def _quiet(
+        self, method: str, handler: grpc.RpcMethodHandler[Any, Any] | None
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Returns the handler of a probe as it is; that of reflection is for those who may call."""
+        if handler is None or self._access is None or method.startswith("/grpc.health."):
+            return handler
+        assert handler.stream_stream is not None, "reflection has streams only"
+        access = self._access
+        behaviour: Any = handler.stream_stream  # Any: the stub knows the synchronous kind only
+
+        async def answer(requests: AsyncIterator[Any], context: _Context) -> None:
+            call = read_call(method, context, self._default_deadline_s, is_stream=True)
+            try:
+                await access.admit(call, context)
+            except SensoriumError as error:
+                await abort(context, error, call)
+            async for response in behaviour(requests, context):
+                await context.write(response)
+
+        return grpc.stream_stream_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
+
     def _unary(self, method: str, behaviour: Callable[..., Any], metrics: CallMetrics) -> Callable[..., Any]:
         async def answer(request: Any, context: _Context) -> Any:
             async def work(call: Call) -> Any:
-                if isinstance(request, _Unreadable):
+                if isinstance(request, Unreadable):
                     raise request.error
                 async with asyncio.timeout(call.remaining_s()):
                     return await behaviour(request, context)
@@ -152,7 +177,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async def work(call: Call) -> None:
                 gate.check(call)
                 async with asyncio.timeout(call.remaining_s()):
-                    async for request in _readable(requests):
+                    async for request in readable(requests):
                         await context.write(await behaviour(request, context))
                         return
                 raise InvalidInput("the call ended without a request")
@@ -167,34 +192,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # be closed by the garbage collector, in no task of the call.
         async def answer(requests: AsyncIterator[Any], context: _Context) -> None:
             async def work(call: Call) -> None:
-                async with contextlib.aclosing(behaviour(_readable(requests), context)) as responses:
-                    async for response in responses:
-                        await context.write(response)
+                with self._streams.one():
+                    async with contextlib.aclosing(behaviour(readable(requests), context)) as responses:
+                        async for response in responses:
+                            await context.write(response)
 
             call = read_call(method, context, self._default_deadline_s, is_stream=True)
             await self._around(call, context, metrics, work)
 
         return answer
-
-    def _reading(self, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-        def read(data: bytes) -> Any:
-            limit = self._max_message_bytes
-            if len(data) > limit:
-                return _Unreadable(
-                    InvalidInput(
-                        f"the request has {len(data)} bytes, over the limit of {limit}; send fewer items in a call",
-                        reason=Reason.MESSAGE_TOO_LARGE,
-                        metadata={"limit": str(limit), "size": str(len(data))},
-                    )
-                )
-            try:
-                return deserialize(data)
-            except Exception:  # noqa: BLE001  # protobuf has no common error; whatever it is, the bytes are at fault
-                return _Unreadable(
-                    InvalidInput("the request is not a message of this method; is the client's proto ours?")
-                )
-
-        return read
 
     async def _around(
         self, call: Call, context: _Context, metrics: CallMetrics, work: Callable[[Call], Awaitable[Any]]
@@ -213,14 +219,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     if call.remaining_s() <= 0:
                         self._metrics.dropped.labels("", "expired").inc()
                         raise DeadlineExceeded("the deadline had passed when the call arrived; give it more time")
-                    return await work(call)
+                    return await (work(call) if self._access is None else self._access.around(call, context, work))
                 except asyncio.CancelledError:
-                    error = _expired() if call.remaining_s() <= 0 else Cancelled("the caller hung up")
+                    error = expired() if call.remaining_s() <= 0 else Cancelled("the caller hung up")
                     raise
                 except Exception as cause:  # noqa: BLE001  # the border: whatever it is becomes a status
-                    error = _as_error(cause, call)
-                    _mark(span, error)
-                    await _abort(context, error, call)
+                    error = as_error(cause, call)
+                    mark(span, error)
+                    await abort(context, error, call)
         finally:
             self._leave(call, metrics, error, time.perf_counter() - started)
 
@@ -257,65 +263,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._running -= 1
         if not self._running:
             self._idle.set()
-        code = _code_name(error)
+        code = code_name(error)
         metrics.ended(code, seconds)
         if not _log.isEnabledFor(logging.INFO):
             return
         facts = {"method": call.method, "request_id": call.request_id, "code": code, "ms": round(seconds * 1000, 2)}
+        if tenant := current_call().tenant:
+            facts["tenant"] = tenant
         if error is not None:
             facts |= {"reason": error.reason.value, "field": error.field} | error.metadata
-        if isinstance(error, Overloaded):  # thousands a second, when lines are the last thing that there is time for
+        # Of these there may be thousands a second, when lines are the last thing that there is time for.
+        if isinstance(error, Overloaded | Unauthenticated):
             unsaid = self._refusals.unsaid(call.method)
             if unsaid is None:
                 return
             facts |= {"and_others": unsaid}
         _log.info("call", extra={"f": facts})
-
-
-async def _readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        if isinstance(request, _Unreadable):
-            raise request.error
-        yield request
-
-
-def _expired() -> DeadlineExceeded:
-    return DeadlineExceeded("the deadline passed; what was still waiting was not computed")
-
-
-def _as_error(cause: Exception, call: Call) -> SensoriumError:
-    if isinstance(cause, SensoriumError):
-        return cause
-    if isinstance(cause, TimeoutError) and call.remaining_s() <= 0:
-        return _expired()
-    reference = uuid.uuid4().hex[:12]
-    facts = {"reference": reference, "request_id": call.request_id, "method": call.method}
-    _log.error("a bug", exc_info=cause, extra={"f": facts})
-    return InternalError(f"internal error; its reference is {reference}", metadata={"reference": reference})
-
-
-def _mark(span: trace.Span, error: SensoriumError) -> None:
-    span.set_attribute("rpc.grpc.status_code", error.code)
-    if isinstance(error, InternalError):
-        span.set_status(trace.StatusCode.ERROR, error.problem)
-
-
-async def _abort(context: _Context, error: SensoriumError, call: Call) -> None:
-    status = to_status(error)
-    await context.abort(
-        grpc_code(error),
-        status.message,
-        (("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", call.request_id)),
-    )
-
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def grpc_code(error: SensoriumError) -> grpc.StatusCode:
-    """Returns gRPC's name of an error's code."""
-    return _CODES[error.code]
-
-
-def _code_name(error: SensoriumError | None) -> str:
-    return "OK" if error is None else grpc_code(error).name

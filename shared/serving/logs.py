@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -59,7 +58,6 @@ def set_up_logging(service: str, level: str, stream: TextIO | None = None) -> No
     Raises:
         ValueError: the level is none of logging's.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's core writes lines that are no JSON
     # None of these is in a line; they are a third of what one costs (see "Optimization" in logging's own guide).
     logging._srcfile = None  # noqa: SLF001  # the documented switch
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

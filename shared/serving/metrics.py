@@ -67,6 +67,31 @@ class Metrics:
         self.cache_misses = self._counter("cache_misses", "Items computed that the cache did not have.", "model")
         self.cache_evictions = self._counter("cache_evictions", "Entries of the cache that went for newer ones.")
         self.cache_bytes = self._gauge("cache_bytes", "What the entries of the cache take.")
+        self.tenant_items = self._counter("tenant_items", "Items that a tenant brought, of those it may.", "tenant")
+        self.tenant_running = self._gauge("tenant_running", "Calls and streams of a tenant that run.", "tenant", "kind")
+        self.tenant_refusals = self._counter("tenant_refusals", "Calls over a tenant's quota.", "tenant", "limit")
+        self.certificate_expiry = self._gauge(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When the first certificate of a file expires, in seconds since 1970; by the option that names the file.",
+            "certificate",
+        )
+        self.concurrency = self._gauge(
+            "concurrency", "Calls that the orchestrator answers, of those that its limit bounds.", "priority"
+        )
+        self.concurrency_limit = self._gauge("concurrency_limit", "How many of these may be answered at once.")
+        self.decoder_ends = self._counter(
+            "decoder_restarts", "Decoders that were replaced: crash, timeout, memory, killed.", "reason"
+        )
+        self.peer_calls = self._counter(
+            "peer_calls",
+            "Calls to a peer: answered, failed, refused by its breaker before they were sent.",
+            "peer",
+            "outcome",
+        )
+        self.peer_breaker_state = self._gauge(
+            "peer_breaker_state", "0 where calls to a peer go out, 1 where one tries, 2 where all are refused.", "peer"
+        )
+        self.peer_hedges = self._counter("peer_hedges", "Second calls to a peer: won, lost.", "peer", "outcome")
         self.serving = self._gauge("serving", "1 where the health service says SERVING.", "grpc_service")
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:

@@ -18,18 +18,23 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sensorium.errors import SensoriumError
-from shared.serving.config import ConfigError, ServerConfig, load
+from shared.serving.access import open_access
+from shared.serving.config import ConfigError, ServerConfig, load, option_names
 from shared.serving.gate import Gate
 from shared.serving.health import Health, HttpEndpoint
 from shared.serving.interceptor import CallInterceptor
 from shared.serving.logs import set_up_logging
 from shared.serving.metrics import Metrics
+from shared.serving.tls import server_credentials
 from shared.serving.tracing import Tracing
+from shared.serving.variables import unknown_variables
 
 _log = logging.getLogger("sensorium.server")
 _Config = TypeVar("_Config")
 
 _FOR_EVER_MS = 2**31 - 1
+# Who connects and says nothing takes one of the connections; gRPC's default of 120 s would let few hold them all.
+_HANDSHAKE_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +66,39 @@ async def listening(
     gate: what refuses calls before their requests are read; None: all are read.
 
     Raises:
+        ConfigError: a file that is named cannot be used.
         OSError: a port is taken.
     """
-    interceptor = CallInterceptor(
-        name,
-        metrics,
-        tracing.tracer,
-        default_deadline_s=config.default_deadline_s,
-        max_message_bytes=config.max_message_bytes,
-        gate=gate,
-    )
-    health = Health(services, metrics)
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(config))
-    add(server)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    if config.reflection:
-        known = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection([*services, *known], server)
-    port = _bind(server, config)
-    http = HttpEndpoint(config.host, config.metrics_port, metrics, health)
-    try:
-        await server.start()
-        _log.info("serving", extra={"f": {"port": port, "metrics_port": http.port}})
-        yield Running(port, http.port, health)
-    finally:
-        await _drain(server, health, interceptor, config)
-        http.close()
-        await asyncio.to_thread(tracing.close)  # it sends what is left, and waits for that
-        _log.info("stopped")
+    credentials = server_credentials(config, metrics)
+    async with open_access(config, metrics) as access:
+        interceptor = CallInterceptor(
+            name,
+            metrics,
+            tracing.tracer,
+            default_deadline_s=config.default_deadline_s,
+            max_message_bytes=config.max_message_bytes,
+            max_streams=config.max_streams,
+            gate=gate,
+            access=access,
+        )
+        health = Health(services, metrics)
+        server = grpc.aio.server(interceptors=[interceptor], options=_options(config))
+        add(server)
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        if config.reflection:
+            known = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
+            reflection.enable_server_reflection([*services, *known], server)
+        port = _bind(server, config, credentials)
+        http = HttpEndpoint(config.host, config.metrics_port, metrics, health)
+        try:
+            await server.start()
+            _log.info("serving", extra={"f": {"port": port, "metrics_port": http.port}})
+            yield Running(port, http.port, health)
+        finally:
+            await _drain(server, health, interceptor, config)
+            http.close()
+            await asyncio.to_thread(tracing.close)  # it sends what is left, and waits for that
+            _log.info("stopped")
 
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:
@@ -105,6 +115,8 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", _ms(config.max_connection_age_s)),
         ("grpc.max_connection_age_grace_ms", _ms(config.max_connection_age_grace_s)),
         ("grpc.max_concurrent_streams", config.max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_metadata_size", config.max_metadata_bytes),
         # By default gRPC refuses at random between this limit and the one above.
         ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
@@ -116,11 +128,14 @@ def _ms(seconds: float) -> int:
     return min(round(seconds * 1000), _FOR_EVER_MS) if seconds else _FOR_EVER_MS
 
 
-def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
+def _bind(server: grpc.aio.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None) -> int:
+    address = f"{config.host}:{config.port}"
     try:
-        return server.add_insecure_port(f"{config.host}:{config.port}")
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
     except RuntimeError as cause:
-        raise OSError(f"cannot listen on {config.host}:{config.port}: is the port taken? (SENSORIUM_PORT)") from cause
+        raise OSError(f"cannot listen on {address}: is the port taken? (SENSORIUM_PORT)") from cause
 
 
 async def _drain(server: grpc.aio.Server, health: Health, interceptor: CallInterceptor, config: ServerConfig) -> None:
@@ -132,6 +147,7 @@ async def _drain(server: grpc.aio.Server, health: Health, interceptor: CallInter
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(ended):
             await interceptor.drained()
+    await health.let_go()
     # Returns as soon as nothing runs; at the end of the grace, what still does is cancelled.
     await server.stop(max(0.0, ended - asyncio.get_running_loop().time()))
 
@@ -153,8 +169,13 @@ def run(
     except (ConfigError, ValueError) as fault:
         print(f"sensorium {name}: {fault}", file=sys.stderr)
         return 2
+    for sentence in unknown_variables(option_names(kind), os.environ):
+        _log.warning("%s", sentence)
     try:
         asyncio.run(_until_signalled(serving(config)))
+    except ConfigError as fault:
+        print(f"sensorium {name}: {fault}", file=sys.stderr)
+        return 2
     except (SensoriumError, OSError) as fault:
         _log.error("cannot start: %s", fault)  # the sentence says it all; a traceback would bury it
         return 1

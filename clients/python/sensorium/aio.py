@@ -24,6 +24,7 @@ from sensorium.answers import (
     read_item,
 )
 from sensorium.channel import Metadata, call, open_channel
+from sensorium.credentials import PemFile, channel_credentials, token_header
 from sensorium.errors import InvalidInput, SensoriumError
 from sensorium.options import CallOptions, EmbedOptions, check_names, encode_options, header, refusal_of_size
 from sensorium.status import from_rpc_error
@@ -43,7 +44,10 @@ class AsyncClient:
 
     address: any gRPC target, such as `localhost:8001` or `dns:///orchestrator:8001`.
     timeout_s: what a call gets that is not given its own.
-    token: sent as `authorization: Bearer <token>` with every call.
+    token: sent as `authorization: Bearer <token>` with every call; over plain text to this machine only, unless
+        `insecure_token` says that the way is safe.
+    ca: PEM file of the authorities that the server's certificate must lead to, or `system`; None speaks plain text.
+    cert, key: PEM files of the client's own certificate and its key, for servers that ask for one.
     metadata: sent with every call.
 
     Every method raises `SensoriumError`, by the kinds of `sensorium.errors`, where the call as a whole was refused;
@@ -56,17 +60,27 @@ class AsyncClient:
         *,
         timeout_s: float = 30.0,
         token: str | None = None,
+        ca: PemFile = None,
+        cert: PemFile = None,
+        key: PemFile = None,
+        insecure_token: bool = False,
         metadata: Metadata = (),
     ) -> None:
         """Opens a channel, which connects when it is first used.
 
         Raises:
-            InvalidInput: the token has characters that no header can carry.
+            InvalidInput: the token has characters that no header can carry or would be sent in plain text to another
+                machine, or a file cannot be used.
         """
+        credentials = channel_credentials(ca, cert, key)
+        is_encrypted = credentials is not None
         self.address = address
         self._timeout_s = timeout_s
-        self._metadata = [*metadata, *([header("authorization", f"Bearer {token}")] if token else [])]
-        self.channel: grpc.aio.Channel = open_channel(address)
+        self._metadata = [*metadata]
+        if token:
+            sent = token_header(token, address, is_encrypted=is_encrypted, insecure_token=insecure_token)
+            self._metadata.append(sent)
+        self.channel: grpc.aio.Channel = open_channel(address, credentials=credentials)
         self._stub = orchestrator_pb2_grpc.OrchestratorServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:

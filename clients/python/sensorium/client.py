@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sensorium.aio import AsyncClient
 from sensorium.answers import Classification, Comparison, Embeddings, Fusion
 from sensorium.channel import Metadata
+from sensorium.credentials import PemFile
 from sensorium.errors import SensoriumError
 from sensorium.options import CallOptions, EmbedOptions
 from sensorium.v1 import orchestrator_pb2
@@ -38,6 +39,10 @@ class Client:
         *,
         timeout_s: float = 30.0,
         token: str | None = None,
+        ca: PemFile = None,
+        cert: PemFile = None,
+        key: PemFile = None,
+        insecure_token: bool = False,
         metadata: Metadata = (),
     ) -> None:
         """Starts the loop's thread and opens a channel, which connects when it is first used."""
@@ -46,7 +51,16 @@ class Client:
         self._thread.start()
 
         async def opened() -> AsyncClient:  # on the loop: a channel belongs to the loop that it is made on
-            return AsyncClient(address, timeout_s=timeout_s, token=token, metadata=metadata)
+            return AsyncClient(
+                address,
+                timeout_s=timeout_s,
+                token=token,
+                ca=ca,
+                cert=cert,
+                key=key,
+                insecure_token=insecure_token,
+                metadata=metadata,
+            )
 
         try:
             self._client = self._wait(opened())

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     UNAUTHENTICATED = "ERROR_REASON_UNAUTHENTICATED"
     PERMISSION_DENIED = "ERROR_REASON_PERMISSION_DENIED"
     INTERNAL = "ERROR_REASON_INTERNAL"
+    QUOTA_EXCEEDED = "ERROR_REASON_QUOTA_EXCEEDED"
 
 
 class SensoriumError(Exception):
@@ -136,7 +137,7 @@ class PermissionDenied(SensoriumError):
 
 
 class Overloaded(SensoriumError):
-    """The queue is full; nothing was computed."""
+    """The queue is full, or the tenant is over its quota; nothing was computed."""
 
     code = 8
     default_reason = Reason.OVERLOADED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,8 +19,10 @@ import sensorium
 from sensorium.cli.mesh import Mesh, MeshError, running_mesh
 from sensorium.cli.processes import ServiceProcess
 from sensorium.cli.supervise import Supervisor
+from sensorium.errors import FailedPrecondition
 from tests.clients.cli.conftest import Run
 
+SHIPPED = Path(__file__).resolve().parents[3] / "models"
 _LINE = re.compile(r"(\w+): (.+) \(pid (\d+)(?:, port (\d+))?")
 
 
@@ -137,11 +140,44 @@ def test_a_service_that_is_down_makes_exit_codes_and_the_others_go_on(run: Run) 
 
 
 def test_a_service_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path: Path, run: Run) -> None:
-    with pytest.raises(MeshError, match=r"(?s)the text service ended.*cannot start: the model folder") as raised:
-        running_mesh(tmp_path / "no-models", log_dir=tmp_path / "logs").__enter__()
+    package = tmp_path / "models" / "tiny-text" / "1"
+    package.mkdir(parents=True)
+    shutil.copy(SHIPPED / "tiny-text" / "1" / "manifest.json", package)  # and none of its files
+
+    with pytest.raises(MeshError, match=r"(?s)the text service ended.*cannot start: model package") as raised:
+        running_mesh(tmp_path / "models", log_dir=tmp_path / "logs").__enter__()
 
     assert "Traceback" not in str(raised.value)
     assert (tmp_path / "logs" / "text.log").exists()
+
+
+def test_a_service_that_no_package_is_for_is_left_out(tmp_path: Path) -> None:
+    for name in ("tiny-text", "tiny-fusion"):
+        (tmp_path / name).symlink_to(SHIPPED / name)
+    told: list[tuple[str, str]] = []
+
+    def note(service: ServiceProcess, state: str) -> None:
+        told.append((service.name, state))
+
+    with running_mesh(tmp_path, on_state=note) as mesh, sensorium.Client(mesh.address) as client:
+        described = client.describe()
+        embedded = client.embed([sensorium.text("words"), sensorium.image(b"no matter")])
+
+    assert mesh.left_out == ["vision", "audio"]
+    assert [service.name for service in described.services] == ["text", "fusion", "orchestrator"]
+    assert set(embedded.errors) == {1}
+    assert isinstance(embedded.errors[1], FailedPrecondition)
+    end = [("orchestrator", "stopping"), ("orchestrator", "stopped"), ("text", "stopping"), ("fusion", "stopping")]
+    assert told[-6:-2] == end, "its calls find the encoders to the last"
+
+
+@pytest.mark.parametrize(("packages", "said"), [((), "no package of an encoder"), (None, "there is no folder")])
+def test_models_that_make_no_mesh_are_said_before_anything_starts(
+    tmp_path: Path, packages: tuple[str, ...] | None, said: str
+) -> None:
+    models = tmp_path if packages is not None else tmp_path / "nowhere"
+    with pytest.raises(MeshError, match=said):
+        running_mesh(models).__enter__()
 
 
 def test_a_service_that_cannot_stay_up_is_given_up_after_bounded_tries(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
@@ -42,6 +43,7 @@ class FakePeer:
     gate: calls wait until it is set.
     requests, metadata, time_remaining_s: of the calls that came, in order.
     cancelled: set when a waiting call was cancelled.
+    tls: its key and its certificate as PEM; None speaks plain text.
     """
 
     def __init__(self, name: str, models: Sequence[model_pb2.Model]) -> None:
@@ -55,11 +57,20 @@ class FakePeer:
         self.time_remaining_s: list[float | None] = []
         self._came = asyncio.Condition()
         self.cancelled = asyncio.Event()
+        self.tls: tuple[bytes, bytes] | None = None
         self.running = 0
         self.most_running = 0
         self.port = 0
         self._server: grpc.aio.Server | None = None
         self._health = HealthServicer()
+
+    def add_services(self, server: grpc.aio.Server) -> None:
+        """Adds all services but health."""
+        model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(self), server)
+        text_pb2_grpc.add_TextEncoderServiceServicer_to_server(FakeText(self), server)
+        vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(FakeVision(self), server)
+        audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(FakeAudio(self), server)
+        fusion_pb2_grpc.add_FusionServiceServicer_to_server(FakeFusion(self), server)
 
     @property
     def address(self) -> str:
@@ -75,12 +86,12 @@ class FakePeer:
         self._server = grpc.aio.server(options=options)
         self._health = HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(self), self._server)
-        text_pb2_grpc.add_TextEncoderServiceServicer_to_server(FakeText(self), self._server)
-        vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(FakeVision(self), self._server)
-        audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(FakeAudio(self), self._server)
-        fusion_pb2_grpc.add_FusionServiceServicer_to_server(FakeFusion(self), self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self.add_services(self._server)
+        address = f"127.0.0.1:{self.port}"
+        if self.tls is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([self.tls]))
         await self.set_serving(serving)
         await self._server.start()
 

@@ -79,9 +79,9 @@ async def orchestrating(
 ) -> AsyncIterator[Orchestrated]:
     """The orchestrator over peers; those that listen by now have been seen. Any: further fields of Config."""
     server = server or ServerConfig(port=0, metrics_port=0, drain_grace_s=1.0)
-    addresses = {f"{peer.name}_addr": peer.address for peer in peers}
+    config |= {f"{peer.name}_addr": peer.address for peer in peers}
     async with (
-        serving(Config(server=server, **addresses, **config)) as running,
+        serving(Config(server=server, **config)) as running,
         open_channel(f"127.0.0.1:{running.port}") as channel,
     ):
         orchestrated = Orchestrated(

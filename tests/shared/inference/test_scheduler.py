@@ -262,10 +262,10 @@ async def test_interactive_calls_do_not_count_the_time_of_the_other_lane(pool: T
     running = scheduling.submit(row(0), deadline=later(), priority="interactive")
     await entered(gate)
     lane = [scheduling.submit(row(at), deadline=later(), priority="batch") for at in (1, 2, 3)]
-    assert scheduling.admission.is_crowded
+    was_crowded = scheduling.admission.is_crowded
     assert scheduling.admission.refusal(1, later(2.0), "interactive") is None
     assert scheduling.admission.refusal(1, later(2.0), "batch") is not None
     gate.open.set()
     await asyncio.gather(running, *lane)
-    assert not scheduling.admission.is_crowded
+    assert (was_crowded, scheduling.admission.is_crowded) == (True, False)
     assert notes.drops == {}

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sensorium.errors import Overloaded
-from shared.serving.streams import answers, patiently
+from shared.serving.streams import STREAM_BYTES, answers, patiently
 
 
 async def numbers(count: int, seen: list[int] | None = None) -> AsyncIterator[int]:
@@ -47,6 +47,20 @@ async def test_no_more_than_the_width_is_read_ahead_of_the_reader() -> None:
         await asyncio.sleep(0)
     assert len(seen) <= 4 + 2
     assert sum([1 async for _ in stream]) == 99
+
+
+async def test_large_requests_wait_for_room_in_bytes_and_one_always_fits() -> None:
+    seen: list[int] = []
+
+    async def answer(number: int) -> int:
+        return number
+
+    stream = answers(numbers(10, seen), answer, byte_count=lambda _: STREAM_BYTES)
+    assert await anext(stream) == 0
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(seen) <= 1 + 2
+    assert sum([1 async for _ in stream]) == 9
 
 
 async def test_what_ends_the_senders_side_ends_the_stream() -> None:

@@ -8,10 +8,26 @@ from collections.abc import Sequence
 
 import typer
 
-from sensorium.cli import classify, compare, embed, evaluate, fuse, models, options, serve, status, up, version
+from sensorium.cli import (
+    classify,
+    compare,
+    doctor,
+    embed,
+    evaluate,
+    fuse,
+    models,
+    options,
+    probe,
+    serve,
+    status,
+    token,
+    up,
+    version,
+)
 from sensorium.cli.demo.command import EPILOG as DEMO_EPILOG
 from sensorium.cli.demo.command import demo
 from sensorium.cli.failures import UNAVAILABLE, USAGE, UsageFault, code_of, say
+from sensorium.cli.login import with_login
 from sensorium.cli.processes import MeshError
 from sensorium.errors import SensoriumError
 
@@ -25,6 +41,15 @@ _EPILOG = options.examples(
     "sensorium classify photo.jpg --label cat --label dog",
     "sensorium embed 'pictures/*.png' --npy pictures.npy",
 )
+
+
+# The probe reads its own arguments, because it also runs without typer, which takes longer to import than the check.
+_AS_THEY_ARE = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+def _probe(context: typer.Context) -> None:
+    """Ask a server for its health, for HEALTHCHECK and exec probes; exit 0 healthy, 1 not."""
+    raise typer.Exit(probe.main(context.args))
 
 
 def build() -> typer.Typer:
@@ -41,13 +66,16 @@ def build() -> typer.Typer:
     app.command(epilog=up.EPILOG)(up.up)
     app.add_typer(serve.app)
     app.command(epilog=DEMO_EPILOG)(demo)
-    app.command(epilog=embed.EPILOG)(embed.embed)
-    app.command(epilog=compare.EPILOG)(compare.compare)
-    app.command(epilog=classify.EPILOG)(classify.classify)
-    app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
-    app.command(epilog=fuse.EPILOG)(fuse.fuse)
-    app.command(epilog=status.EPILOG)(status.status)
+    app.command(epilog=embed.EPILOG)(with_login(embed.embed))
+    app.command(epilog=compare.EPILOG)(with_login(compare.compare))
+    app.command(epilog=classify.EPILOG)(with_login(classify.classify))
+    app.command(epilog=evaluate.EPILOG)(with_login(evaluate.evaluate))
+    app.command(epilog=fuse.EPILOG)(with_login(fuse.fuse))
+    app.command(epilog=status.EPILOG)(with_login(status.status))
+    app.command(epilog=doctor.EPILOG)(with_login(doctor.doctor))
+    app.command("probe", context_settings=_AS_THEY_ARE)(_probe)
     app.add_typer(models.app)
+    app.add_typer(token.app)
     app.command("version", epilog=version.EPILOG)(version.show_version)
     return app
 

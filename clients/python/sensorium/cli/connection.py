@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import grpc
+
 from sensorium import Client
+from sensorium.channel import Metadata
 from sensorium.cli.failures import UsageFault
+from sensorium.cli.login import current_login
+from sensorium.credentials import channel_credentials, token_header
 from sensorium.errors import Unavailable
 
 
@@ -17,8 +22,23 @@ def connected(address: str, timeout_s: float) -> Iterator[Client]:
     Raises:
         Unavailable: nothing answers there; the message says how to start a mesh.
     """
-    with reaching(address), Client(address, timeout_s=timeout_s) as client:
+    with reaching(address), Client(address, timeout_s=timeout_s, **current_login()) as client:
         yield client
+
+
+def authorized(address: str) -> tuple[grpc.ChannelCredentials | None, Metadata]:
+    """Returns what a command's own channel is opened with, and the metadata of its calls.
+
+    Raises:
+        InvalidInput: a file cannot be used, or the token would go over plain text to another machine.
+    """
+    login = current_login()
+    credentials = channel_credentials(login.get("ca"), login.get("cert"), login.get("key"))
+    token = login.get("token")
+    if not token:
+        return credentials, ()
+    insecure = login.get("insecure_token", False)
+    return credentials, (token_header(token, address, is_encrypted=credentials is not None, insecure_token=insecure),)
 
 
 @contextlib.contextmanager

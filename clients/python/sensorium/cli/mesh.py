@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sensorium.cli.packages import served_by
 from sensorium.cli.processes import MeshError, ServiceProcess
 
 __all__ = ["Mesh", "MeshError", "ServiceProcess", "running_mesh"]
@@ -28,11 +29,13 @@ class Mesh:
     address: where the orchestrator listens: what a client is given.
     services: the encoders and the orchestrator, which is the last; an entry is replaced when its process is.
     log_dir: the folder with one log a service.
+    left_out: the services that were not started, since the models have no package for them.
     """
 
     address: str
     services: list[ServiceProcess]
     log_dir: Path
+    left_out: Sequence[str] = ()
 
     def service(self, name: str) -> ServiceProcess:
         """Returns the process of one service, by its name."""
@@ -52,7 +55,8 @@ def running_mesh(
 ) -> Iterator[Mesh]:
     """Runs the five services until the block is left, and yields once all of them answer.
 
-    models: the folder of model packages; None takes those that ship with the code.
+    models: the folder of model packages; None takes those that ship with the code. A service that none of them is for
+        is left out.
     port: the orchestrator's; the others get free ports next to it. 0 takes free ones for all.
     host: the address that the orchestrator listens on; the encoders are for this machine alone.
     log_dir: where the logs go; None makes a temporary folder, which is deleted unless the block raises.
@@ -61,10 +65,12 @@ def running_mesh(
     on_state: told of every service that is now `starting`, `serving`, `stopping` or `stopped`.
 
     Raises:
-        MeshError: the services' code is not here, or one of them does not start; what had started is stopped.
+        MeshError: the services' code is not here, no package is for an encoder, or one of the services does not start;
+            what had started is stopped.
     """
     told = on_state or _nobody
-    ports = _ports(host, port)
+    names = ENCODERS if models is None else _wanted(models)
+    ports = _ports(host, port, len(names))
     with _log_folder(log_dir) as folder:
         services: list[ServiceProcess] = []
 
@@ -73,9 +79,9 @@ def running_mesh(
             told(services[-1], "starting")
 
         try:
-            _start(launch, services, [(host, *ports[0]), *(("127.0.0.1", *pair) for pair in ports[1:])],
-                   models, start_timeout_s, told)  # fmt: skip
-            yield Mesh(services[-1].address, services, folder)
+            places = {name: ("127.0.0.1", *pair) for name, pair in zip(names, ports[1:], strict=True)}
+            _start(launch, services, places, (host, *ports[0]), models, start_timeout_s, told)
+            yield Mesh(services[-1].address, services, folder, [name for name in ENCODERS if name not in names])
         finally:
             stop(services, told)
 
@@ -83,14 +89,15 @@ def running_mesh(
 def _start(
     launch: Callable[[str, tuple[str, int, int], Mapping[str, str]], None],
     services: Sequence[ServiceProcess],
-    places: Sequence[tuple[str, int, int]],
+    places: Mapping[str, tuple[str, int, int]],
+    orchestrator: tuple[str, int, int],
     models: Path | None,
     timeout_s: float,
     told: OnState,
 ) -> None:
     """Launches the encoders, which appear in `services`, waits for all of them, and then the orchestrator.
 
-    places: host, port and metrics port of the orchestrator, then of each encoder.
+    places: host, port and metrics port of each encoder; `orchestrator`: those of the orchestrator.
     """
     deadline = time.monotonic() + timeout_s
 
@@ -100,10 +107,10 @@ def _start(
             told(service, "serving")
 
     environ = {"SENSORIUM_MODELS": str(models.resolve())} if models else {}
-    for name, place in zip(ENCODERS, places[1:], strict=True):
+    for name, place in places.items():
         launch(name, place, environ)
     wait(services)
-    launch("orchestrator", places[0], {f"SENSORIUM_{each.name.upper()}_ADDR": each.address for each in services})
+    launch("orchestrator", orchestrator, {f"SENSORIUM_{each.name.upper()}_ADDR": each.address for each in services})
     wait(services[-1:])
 
 
@@ -111,7 +118,8 @@ def stop(services: Sequence[ServiceProcess], told: OnState) -> None:
     """Drains the orchestrator, so that its calls still find the encoders, then the encoders; kills what stays."""
     deadline = time.monotonic() + _GRACE_S
     try:
-        for group in (services[len(ENCODERS) :], services[: len(ENCODERS)]):
+        faces = [service for service in services if service.name == "orchestrator"]
+        for group in (faces, [service for service in services if service not in faces]):
             for service in group:
                 told(service, "stopping")
                 service.terminate()
@@ -123,17 +131,27 @@ def stop(services: Sequence[ServiceProcess], told: OnState) -> None:
             service.wait(0.0)
 
 
-def _ports(host: str, port: int) -> list[tuple[int, int]]:
+def _wanted(models: Path) -> Sequence[str]:
+    """Returns the encoders that a folder of models has packages for."""
+    if not models.is_dir():
+        raise MeshError(f"there is no folder {models} (--models, SENSORIUM_MODELS)")
+    served = served_by(models)
+    if not served - {"fusion"}:
+        raise MeshError(f"{models} has no package of an encoder; `sensorium models add` makes one (--models)")
+    return [name for name in ENCODERS if name in served]
+
+
+def _ports(host: str, port: int, encoder_count: int) -> list[tuple[int, int]]:
     """Returns a port and a metrics port for the orchestrator, then for each encoder; 0 is for the child to choose.
 
     Fixed ports are neighbours, as far as they are free: a service that is started again must find its port free, which
     one from the range that the system gives to connections may not be.
     """
     if port == 0:
-        return [(0, 0)] * (1 + len(ENCODERS))
+        return [(0, 0)] * (1 + encoder_count)
     if not _is_free(port, host):
         raise MeshError(f"port {port} of {host} is taken: does a mesh run already? Choose another --port")
-    count = 1 + 2 * len(ENCODERS)
+    count = 1 + 2 * encoder_count
     free = [each for each in range(port + 1, min(port + 100, 65_536)) if _is_free(each, host, "127.0.0.1")][:count]
     if len(free) < count:
         raise MeshError(f"there are no {count} free ports above {port}; choose another --port")

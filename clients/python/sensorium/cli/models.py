@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.text import Text
 
-from sensorium.channel import call, open_channel
+from sensorium.channel import Metadata, call, open_channel
 from sensorium.cli import models_add, models_golden, models_quantize, options
-from sensorium.cli.connection import reaching
+from sensorium.cli.connection import authorized, reaching
 from sensorium.cli.failures import OK, SOME_FAILED, UsageFault
+from sensorium.cli.login import with_login
 from sensorium.cli.messages import enum_name, plain
 from sensorium.cli.output import console, print_json, table
 from sensorium.cli.processes import MeshError, code_root
@@ -45,6 +46,7 @@ app.command("quantize", epilog=models_quantize.EPILOG)(models_quantize.quantize)
 
 
 @app.command("list", epilog=LIST_EPILOG)
+@with_login
 def list_models(
     as_json: options.AsJson = False,
     address: options.Address = options.ADDRESS,
@@ -52,11 +54,12 @@ def list_models(
 ) -> None:
     """List the models that a mesh serves."""
 
-    async def all_pages(stub: ModelServiceAsyncStub) -> list[Model]:
+    async def all_pages(stub: ModelServiceAsyncStub, metadata: Metadata) -> list[Model]:
         models: list[Model] = []
         token = ""
         for _ in range(_MOST_PAGES):
-            page = await call(stub.ListModels, ListModelsRequest(page_token=token), timeout_s=timeout)
+            asked = ListModelsRequest(page_token=token)
+            page = await call(stub.ListModels, asked, timeout_s=timeout, metadata=metadata)
             models += page.models
             token = page.next_page_token
             if not token:
@@ -78,6 +81,7 @@ def list_models(
 
 
 @app.command(epilog=SHOW_EPILOG)
+@with_login
 def show(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="name or name@version", show_default=False)],
     as_json: options.AsJson = False,
@@ -86,8 +90,8 @@ def show(
 ) -> None:
     """Show all that a mesh says of one model."""
 
-    async def one(stub: ModelServiceAsyncStub) -> Model:
-        answer = await call(stub.GetModel, GetModelRequest(model=model), timeout_s=timeout)
+    async def one(stub: ModelServiceAsyncStub, metadata: Metadata) -> Model:
+        answer = await call(stub.GetModel, GetModelRequest(model=model), timeout_s=timeout, metadata=metadata)
         return answer.model
 
     facts = plain(_asked(address, one))
@@ -139,16 +143,17 @@ def verify(
     raise typer.Exit(SOME_FAILED if any(found.values()) else OK)
 
 
-def _asked(address: str, question: Callable[[ModelServiceAsyncStub], Awaitable[_T]]) -> _T:
+def _asked(address: str, question: Callable[[ModelServiceAsyncStub, Metadata], Awaitable[_T]]) -> _T:
     """Returns what the `ModelService` at the address answers.
 
     Raises:
         SensoriumError: why it does not.
     """
+    credentials, metadata = authorized(address)
 
     async def ask() -> _T:
-        async with open_channel(address) as channel:
-            return await question(model_pb2_grpc.ModelServiceStub(channel))
+        async with open_channel(address, credentials=credentials) as channel:
+            return await question(model_pb2_grpc.ModelServiceStub(channel), metadata)
 
     with reaching(address):
         return asyncio.run(ask())

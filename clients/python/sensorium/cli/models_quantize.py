@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +63,7 @@ def quantize(
     """
     root = models or code_root() / "models"
     try:
-        from shared.importing.packages import put_in_place
+        from shared.importing.packages import fresh_folder, put_in_place
         from shared.importing.quantizing import check_quantizable
         from shared.inference.package import open_package
     except ModuleNotFoundError as missing:
@@ -77,12 +76,12 @@ def quantize(
     if (root / name / version).exists():
         raise UsageFault(f"{root / name / version} is there already; give another --name or --version")
     given = _read(inputs, package.manifest.modality)
-    with tempfile.TemporaryDirectory(prefix=".quantizing-", dir=root) as fresh:
-        target = Path(fresh) / name / version
+    with fresh_folder(root, ".quantizing-") as fresh:
+        target = fresh / name / version
         fidelity = _made(package, target, given, per_channel=per_channel, same_space=same_space)
         is_kept = force or fidelity.minimum_cosine >= minimum_cosine
         if is_kept:
-            put_in_place(Path(fresh), root, name, version)
+            put_in_place(fresh, root, name, version)
     facts = {"package": f"{name}@{version}", "of": package.manifest.id, **asdict(fidelity), "is_kept": is_kept}
     _show(facts, as_json=as_json)
     if not is_kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,15 +12,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-if TYPE_CHECKING:
-    _Check = grpc.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
 # What must be SERVING before a program of the mesh counts as ready, by the program's name.
 GRPC_SERVICES: Mapping[str, str] = {
@@ -157,23 +153,18 @@ class ServiceProcess:
     def _problem(self, deadline: float) -> str:
         """Returns "" once the service is SERVING, else why it was not by the deadline.
 
-        It asks again and again instead of watching: gRPC's core (seen with 1.85) may lose the end of a stream whose
-        server is just going, deadline and all, and then `next` waits for ever.
+        It asks over HTTP, which needs neither certificates nor tokens, whatever the service asks of its callers.
         """
         allowed_s = deadline - time.monotonic()
-        request = health_pb2.HealthCheckRequest(service=GRPC_SERVICES[self.name])
-        with grpc.insecure_channel(self.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-            check: _Check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # not in its stub file
-            while (remaining_s := min(deadline - time.monotonic(), _ANSWER_S)) > 0:
-                if not self.is_running:
-                    return "ended before it was ready"
-                asked = check.future(request, timeout=remaining_s)
-                try:
-                    if asked.result(timeout=remaining_s).status == health_pb2.HealthCheckResponse.SERVING:
-                        return ""
-                except (grpc.RpcError, grpc.FutureTimeoutError):
-                    asked.cancel()  # whether it is gone, or slow, shows in the next turn
-                time.sleep(min(_ASK_S, remaining_s))
+        while (remaining_s := min(deadline - time.monotonic(), _ANSWER_S)) > 0:
+            if not self.is_running:
+                return "ended before it was ready"
+            connection = HTTPConnection("127.0.0.1", self.metrics_port, timeout=remaining_s)
+            with contextlib.closing(connection), contextlib.suppress(OSError, HTTPException):
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == HTTPStatus.OK:
+                    return ""
+            time.sleep(min(_ASK_S, remaining_s))  # whether it is gone, or slow, shows in the next turn
         return f"was not ready within {allowed_s:.0f} s"
 
     def _fault(self, what: str) -> MeshError:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sensorium.cli import options
-from sensorium.cli.mesh import MeshError, running_mesh
+from sensorium.cli.mesh import Mesh, MeshError, running_mesh
 from sensorium.cli.output import table
 from sensorium.cli.processes import ServiceProcess
 from sensorium.cli.supervise import Supervisor
@@ -55,6 +55,8 @@ def up(
 ) -> None:
     """Run the whole mesh on this machine: five services, each a process, that are started again when they die.
 
+    A service that the models have no package for is left out.
+
     Ctrl-C, SIGTERM or a closed terminal drains it: calls that run come to their end. A second one ends them at once.
     """
     board = _Board()
@@ -71,13 +73,20 @@ def up(
                 on_state=board.note,
             ) as mesh:
                 port = mesh.service("orchestrator").port
-                board.say(f"the mesh answers at localhost:{port}; the logs are in {mesh.log_dir}")
+                board.say(f"the mesh answers at localhost:{port}; the logs are in {mesh.log_dir}{_without(mesh)}")
                 if not supervisor.keep(mesh):
                     raise MeshError(f"the orchestrator does not stay up; see {mesh.services[-1].log}")
         except MeshError:
             if not board.is_stopping:  # else it was stopped while it started, and that is all
                 raise
         board.say("the mesh is stopped")
+
+
+def _without(mesh: Mesh) -> str:
+    """Returns what is said of the services that were left out, if any."""
+    if not mesh.left_out:
+        return ""
+    return f"; left out, since no model package is for it: {', '.join(mesh.left_out)}"
 
 
 class _Board:
