@@ -131,6 +131,9 @@ def test_every_service_speaks_tls_with_its_own_certificate(overlay: str, service
     assert {"name": "tls", "secret": {"secretName": certificate["secretName"], "defaultMode": 0o440}} in volumes
     assert f"{service}.sensorium.svc.cluster.local" in certificate["dnsNames"]
     assert {"server auth", "client auth"} <= set(certificate["usages"])
+    if service != "orchestrator":
+        caller = one(manifests, "Certificate", "orchestrator")["spec"]["dnsNames"]
+        assert settings["SENSORIUM_TLS_CLIENT_NAMES"] in caller, "nobody else may call the peers"
     assert one(manifests, "Issuer", certificate["issuerRef"]["name"])
     assert all("grpc" not in container(one(manifests, "Deployment", service))[f"{probe}Probe"] for probe in _PROBES)
 
