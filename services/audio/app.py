@@ -11,15 +11,18 @@ from sensorium.errors import InvalidInput, Reason
 from sensorium.v1 import audio_pb2, audio_pb2_grpc, content_pb2, model_pb2
 from services.audio.clips import Clip, check_pcm, read_samples
 from services.audio.config import Config
-from services.audio.decode import AudioLimits, checked, decode
+from services.audio.decode import AudioLimits, check, checked, decode
 from services.audio.preprocess import AudioNumbers, preprocess
 from services.audio.servicer import AudioServicer
+from shared.hosting.decoding import Codec, decoding, inline
 from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
+from shared.inference.isolation import Decoder
 from shared.inference.manifest import read_numbers
 from shared.inference.model import Model
 from shared.inference.package import Package
+from shared.serving.metrics import Metrics
 from shared.serving.server import Running, run
 
 _SERVICE = audio_pb2.DESCRIPTOR.services_by_name["AudioEncoderService"].full_name
@@ -31,26 +34,52 @@ _MAX_WINDOWS = 4096
 @contextlib.asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[Running]:
     """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
-    program = Program(
-        name="audio",
-        service=_SERVICE,
-        limits=model_pb2.Limits(max_item_bytes=config.max_audio_bytes, max_audio_ms=config.max_audio_ms),
-        accepts=lambda manifest: manifest.modality == "audio",
-        open_encoder=lambda package, shared: open_encoder(package, config, shared),
-        add=lambda models, server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(
-            AudioServicer(models, config.server.max_items), server
-        ),
-    )
-    async with hosting(program, config.server, config.hosting) as running:
-        yield running
+    metrics = Metrics("audio")
+    with decoding(codec(config), config.decoding, config.hosting, metrics) as decoder:
+        program = Program(
+            name="audio",
+            service=_SERVICE,
+            limits=model_pb2.Limits(max_item_bytes=config.max_audio_bytes, max_audio_ms=config.max_audio_ms),
+            accepts=lambda manifest: manifest.modality == "audio",
+            open_encoder=lambda package, shared: open_encoder(package, config, shared, decoder),
+            add=lambda models, server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(
+                AudioServicer(models, config.server.max_items), server
+            ),
+        )
+        async with hosting(program, config.server, config.hosting, metrics) as running:
+            yield running
 
 
-def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Clip]:
-    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
+def open_encoder(package: Package, config: Config, shared: Host, decoder: Decoder | None = None) -> Encoder[Clip]:
+    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit.
+
+    decoder: what makes samples of files; None: the thread that prepares them.
+    """
     numbers = read_numbers(package.manifest, AudioNumbers.of)
-    limits = AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
+    decoded, limits = decoder or inline(codec(config)), _limits(config)
     model = Model(package, execution=shared.execution)
-    return shared.encoder(model, lambda clip: _prepare(clip, numbers, limits), _canary(), identify=_identify)
+    return shared.encoder(model, lambda clip: _prepare(clip, numbers, limits, decoded), _canary(), identify=_identify)
+
+
+def codec(config: Config) -> Codec:
+    """Returns how this service decodes sounds."""
+    limits = _limits(config)
+    return Codec(
+        inline=lambda data: decode(data, limits),
+        check=lambda data: check(data, limits),
+        entry="services.audio.decode:set_up",
+        arguments={
+            "max_bytes": limits.max_bytes,
+            "max_ms": limits.max_ms,
+            "max_samples": limits.max_samples,
+        },
+        input_bytes=limits.max_bytes,
+        output_bytes=4 * limits.max_samples,
+    )
+
+
+def _limits(config: Config) -> AudioLimits:
+    return AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
 
 
 def _identify(clip: Clip) -> Sequence[bytes]:
@@ -58,10 +87,11 @@ def _identify(clip: Clip) -> Sequence[bytes]:
     return clip.audio.SerializeToString(deterministic=True), windows.encode()
 
 
-def _prepare(clip: Clip, numbers: AudioNumbers, limits: AudioLimits) -> Prepared:
+def _prepare(clip: Clip, numbers: AudioNumbers, limits: AudioLimits, decoded: Decoder) -> Prepared:
     source = clip.audio.WhichOneof("source")
     if source == "data":
-        samples, rate = decode(clip.audio.data, limits)
+        with decoded(clip.audio.data) as (given, rate):
+            samples = given.copy()  # the features may be the samples themselves, and outlast the block
     elif source == "pcm":
         pcm = clip.audio.pcm
         try:

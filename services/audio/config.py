@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.hosting.config import HostingConfig
+from shared.hosting.decoding import DecodingConfig
 from shared.serving.config import ServerConfig, option
 
 
@@ -14,6 +15,7 @@ class Config:
 
     server: ServerConfig = field(default_factory=ServerConfig)
     hosting: HostingConfig = field(default_factory=HostingConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
     max_audio_bytes: int = option(48 << 20, "largest encoded clip in bytes", low=1)
     max_audio_ms: int = option(300_000, "longest clip in milliseconds", low=1)
     max_audio_samples: int = option(

@@ -10,11 +10,14 @@ import soundfile
 from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, Reason
+from shared.inference.confined import Decode
 
 _FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "MPEG")
 _SUPPORTED = "WAV, FLAC, OGG (Vorbis or Opus) or MP3"
 
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 1_000, 384_000, 8
+
+_LOUDEST = 1e10  # a guess: whole numbers of 32 bits that were written as floats are below
 
 # A WAV that was written into a pipe states no length, or the largest one; then the end of the file is the end.
 _UNKNOWN_LENGTH = 0x7FFFF000
@@ -29,21 +32,34 @@ class AudioLimits:
     max_samples: int
 
 
+def set_up(max_bytes: int, max_ms: int, max_samples: int) -> Decode:
+    """Returns `decode` for a process of its own."""
+    limits = AudioLimits(max_bytes, max_ms, max_samples)
+    return lambda data, _: decode(data, limits)
+
+
+def check(data: bytes, limits: AudioLimits) -> None:
+    """Raises InvalidInput as `decode` where a file need not be looked into."""
+    if not data:
+        raise _undecodable(f"is empty; send the bytes of a {_SUPPORTED} file")
+    if len(data) > limits.max_bytes:
+        raise _too_large(len(data), limits.max_bytes, "bytes")
+
+
 def decode(data: bytes, limits: AudioLimits) -> tuple[NDArray[np.float32], int]:
     """Returns (n,) float32 samples, the mean of all channels, and their rate in Hz.
 
     Raises:
         InvalidInput: of the field `data`: MEDIA_UNDECODABLE, MEDIA_TRUNCATED or MEDIA_TOO_LARGE.
+        MemoryError: there is not enough memory for it.
     """
-    if not data:
-        raise _undecodable(f"is empty; send the bytes of a {_SUPPORTED} file")
-    if len(data) > limits.max_bytes:
-        raise _too_large(len(data), limits.max_bytes, "bytes")
+    check(data, limits)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _check_header(file, limits)
             _check_whole(data)
-            samples = file.read(dtype="float32", always_2d=True)  # (n, channels)
+            frames = -1 if file.seekable() else file.frames  # of GSM 6.10 it cannot tell itself how many are left
+            samples = file.read(frames, dtype="float32", always_2d=True)  # (n, channels)
             if file.format == "FLAC" and len(samples) < file.frames:
                 raise _truncated(f"ends after {len(samples)} of {file.frames} samples")
             rate = int(file.samplerate)
@@ -56,7 +72,7 @@ def checked(samples: NDArray[np.float32], rate: int, field: str, limits: AudioLi
     """Returns the mean of the channels: (n, channels) to (n,).
 
     Raises:
-        InvalidInput: there are no samples, too many, or some that are no numbers.
+        InvalidInput: there are no samples, too many, or some that are no numbers or far too large.
     """
     if len(samples) == 0:
         raise InvalidInput("has no samples; send a clip of at least one", reason=Reason.MEDIA_UNDECODABLE, field=field)
@@ -64,6 +80,10 @@ def checked(samples: NDArray[np.float32], rate: int, field: str, limits: AudioLi
         raise _too_large(round(1000 * len(samples) / rate), limits.max_ms, "ms", field)
     if not np.isfinite(samples).all():
         raise InvalidInput("has NaN or infinity among its samples", reason=Reason.MEDIA_UNDECODABLE, field=field)
+    if max(-samples.min(), samples.max()) > _LOUDEST:  # whose square, summed over a window, may be no float32
+        raise InvalidInput(
+            f"has samples beyond {_LOUDEST:g}; scale them to -1 … 1", reason=Reason.MEDIA_UNDECODABLE, field=field
+        )
     return samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
 
 

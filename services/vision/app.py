@@ -10,15 +10,18 @@ import numpy as np
 
 from sensorium.v1 import model_pb2, vision_pb2, vision_pb2_grpc
 from services.vision.config import Config
-from services.vision.decode import ImageLimits, decode
+from services.vision.decode import ImageLimits, check, decode, quiet
 from services.vision.preprocess import ImageNumbers, preprocess
 from services.vision.servicer import VisionServicer
+from shared.hosting.decoding import Codec, decoding, inline
 from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
+from shared.inference.isolation import Decoder
 from shared.inference.manifest import read_numbers
 from shared.inference.model import Model
 from shared.inference.package import Package
+from shared.serving.metrics import Metrics
 from shared.serving.server import Running, run
 
 _SERVICE = vision_pb2.DESCRIPTOR.services_by_name["VisionEncoderService"].full_name
@@ -27,34 +30,50 @@ _SERVICE = vision_pb2.DESCRIPTOR.services_by_name["VisionEncoderService"].full_n
 @contextlib.asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[Running]:
     """Serves until the block is left; raises SensoriumError or OSError where it cannot start."""
-    cv2.setNumThreads(1)  # the threads of preprocessing are enough; more would fight with the model's
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # a broken picture is told to its caller, not to the log
-    program = Program(
-        name="vision",
-        service=_SERVICE,
-        limits=model_pb2.Limits(max_item_bytes=config.max_image_bytes, max_pixels=config.max_pixels),
-        accepts=lambda manifest: manifest.modality == "image",
-        open_encoder=lambda package, shared: open_encoder(package, config, shared),
-        add=lambda models, server: vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(
-            VisionServicer(models, config.server.max_items), server
-        ),
-    )
-    async with hosting(program, config.server, config.hosting) as running:
-        yield running
+    quiet()
+    metrics = Metrics("vision")
+    with decoding(codec(config), config.decoding, config.hosting, metrics) as decoder:
+        program = Program(
+            name="vision",
+            service=_SERVICE,
+            limits=model_pb2.Limits(max_item_bytes=config.max_image_bytes, max_pixels=config.max_pixels),
+            accepts=lambda manifest: manifest.modality == "image",
+            open_encoder=lambda package, shared: open_encoder(package, config, shared, decoder),
+            add=lambda models, server: vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(
+                VisionServicer(models, config.server.max_items), server
+            ),
+        )
+        async with hosting(program, config.server, config.hosting, metrics) as running:
+            yield running
 
 
-def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[bytes]:
-    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
+def open_encoder(package: Package, config: Config, shared: Host, decoder: Decoder | None = None) -> Encoder[bytes]:
+    """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit.
+
+    decoder: what makes pixels of files; None: the thread that prepares them.
+    """
     numbers = read_numbers(package.manifest, ImageNumbers.of)
-    limits = ImageLimits(config.max_image_bytes, config.max_pixels)
+    decoded = decoder or inline(codec(config))
 
     def prepare(data: bytes) -> Prepared:
-        return preprocess(decode(data, limits), numbers)
+        with decoded(data) as (rgb, _):
+            return preprocess(rgb, numbers)
 
     model = Model(package, execution=shared.execution)
     return shared.encoder(model, prepare, _canary(), identify=lambda data: (data,))
+
+
+def codec(config: Config) -> Codec:
+    """Returns how this service decodes pictures."""
+    limits = ImageLimits(config.max_image_bytes, config.max_pixels)
+    return Codec(
+        inline=lambda data: (decode(data, limits), 0),
+        check=lambda data: check(data, limits),
+        entry="services.vision.decode:set_up",
+        arguments={"max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels},
+        input_bytes=limits.max_bytes,
+        output_bytes=3 * limits.max_pixels,
+    )
 
 
 def _canary() -> bytes:

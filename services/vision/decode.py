@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sensorium.errors import InvalidInput, Reason
+from shared.inference.confined import Decode, Empty
 
 # The formats of the contract by their first bytes. OpenCV knows more; what nobody asked for is not let near a codec.
 _SIGNATURES = {
@@ -37,18 +38,33 @@ class ImageLimits:
     max_pixels: int
 
 
-def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
+def set_up(max_bytes: int, max_pixels: int) -> Decode:
+    """Returns `decode` for a process of its own, made ready."""
+    quiet()
+    Image.init()  # all plugins now, since each decoder is a copy of what is ready here
+    limits = ImageLimits(max_bytes, max_pixels)
+    return lambda data, empty: (decode(data, limits, empty), 0)
+
+
+def quiet() -> None:
+    """Keeps OpenCV to one thread, and silent: a broken picture is told to its caller, not to the log."""
+    cv2.setNumThreads(1)  # the threads of preprocessing are enough; more would fight with the model's
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def decode(data: bytes, limits: ImageLimits, empty: Empty = np.empty) -> NDArray[np.uint8]:
     """Returns (h, w, 3) uint8 RGB: upright by its EXIF orientation, alpha composited on white, 16 bits cut to 8.
+
+    empty: gives the memory of the picture, if it is asked.
 
     Raises:
         InvalidInput: of the field `data`: MEDIA_UNDECODABLE, MEDIA_TRUNCATED or MEDIA_TOO_LARGE.
+        MemoryError: there is not enough memory for it.
     """
-    kind = _recognized(data)
-    if len(data) > limits.max_bytes:
-        raise _too_large(len(data), limits.max_bytes, "bytes")
+    kind = check(data, limits)
     info = _header(data, kind)
     _check_pixels(info.width, info.height, limits)
-    pixels = _by_opencv(data) if _is_plain(data, kind, info) else _by_pillow(data, kind, limits)
+    pixels = _by_opencv(data, empty) if _is_plain(data, kind, info) else _by_pillow(data, kind, limits)
     if pixels is None:
         raise InvalidInput(
             f"is a {kind} file that ends early or is damaged; send the whole file",
@@ -59,6 +75,14 @@ def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
     return pixels
 
 
+def check(data: bytes, limits: ImageLimits) -> str:
+    """Returns the format that a file says it has; raises InvalidInput as `decode` where it need not be looked into."""
+    kind = _recognized(data)
+    if len(data) > limits.max_bytes:
+        raise _too_large(len(data), limits.max_bytes, "bytes")
+    return kind
+
+
 def _is_plain(data: bytes, kind: str, info: imagesize.ImageInfo) -> bool:
     """Whether OpenCV, which is faster, gives the reference's pixels: of a JPEG in RGB or grey, and of an opaque PNG."""
     if kind == "JPEG":
@@ -66,13 +90,17 @@ def _is_plain(data: bytes, kind: str, info: imagesize.ImageInfo) -> bool:
     return kind == "PNG" and info.channels not in (2, 4) and b"tRNS" not in data
 
 
-def _by_opencv(data: bytes) -> NDArray[np.uint8] | None:
+def _by_opencv(data: bytes, empty: Empty) -> NDArray[np.uint8] | None:
     """Returns (h, w, 3) uint8; None where the file is damaged."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+    except cv2.error as fault:
+        if fault.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError from None
         return None
-    return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    if pixels is None:
+        return None
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=empty(pixels.shape, np.uint8)), np.uint8)
 
 
 def _by_pillow(data: bytes, kind: str, limits: ImageLimits) -> NDArray[np.uint8] | None:
@@ -90,7 +118,7 @@ def _by_pillow(data: bytes, kind: str, limits: ImageLimits) -> NDArray[np.uint8]
                 return np.asarray(upright.convert("RGB"))
             colours = upright.convert("RGBA")
             return np.asarray(Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB"))
-    except InvalidInput:
+    except (InvalidInput, MemoryError):
         raise
     except Exception:  # noqa: BLE001  # a damaged file raises whatever its codec met
         return None

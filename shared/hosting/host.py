@@ -117,15 +117,18 @@ class Program(Generic[_Input]):
 
 @contextlib.asynccontextmanager
 async def hosting(
-    program: Program[_Input], server_config: ServerConfig, config: HostingConfig
+    program: Program[_Input], server_config: ServerConfig, config: HostingConfig, metrics: Metrics | None = None
 ) -> AsyncIterator[Running]:
     """Listens, loads the models, turns SERVING, and keeps watch over them until the block is left.
+
+    metrics: where it counts; None: in some of its own.
 
     Raises:
         SensoriumError: a package is missing or fails a check.
         OSError: a port is taken.
     """
-    with _host(program.name, config) as shared, ThreadPoolExecutor(1, thread_name_prefix="open") as thread:
+    metrics = metrics or Metrics(program.name)
+    with _host(config, metrics) as shared, ThreadPoolExecutor(1, thread_name_prefix="open") as thread:
         repository = shared.repository(config, program, thread)
         limits = model_pb2.Limits(max_message_bytes=server_config.max_message_bytes, max_items=server_config.max_items)
         limits.MergeFrom(program.limits)
@@ -153,7 +156,7 @@ async def hosting(
 
 
 @contextlib.contextmanager
-def _host(name: str, config: HostingConfig) -> Iterator[Host]:
+def _host(config: HostingConfig, metrics: Metrics) -> Iterator[Host]:
     """Opens the threads of a service; leaving the block waits for them.
 
     Raises:
@@ -168,8 +171,9 @@ def _host(name: str, config: HostingConfig) -> Iterator[Host]:
         ThreadPoolExecutor(workers, thread_name_prefix="prepare") as prepare,
         ThreadPoolExecutor(workers, thread_name_prefix="compute") as compute,
     ):
-        pools, metrics = Pools(prepare, compute, workers), Metrics(name)
-        yield Host(pools, metrics, config.max_queue_batches, execution, _cache(config, metrics))
+        yield Host(
+            Pools(prepare, compute, workers), metrics, config.max_queue_batches, execution, _cache(config, metrics)
+        )
 
 
 def _cache(config: HostingConfig, metrics: Metrics) -> Cache | None:
