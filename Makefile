@@ -19,11 +19,15 @@ RUN := $(VENV)/.installed-all
 DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
 BENCH := $(VENV)/.installed-bench
+LINT_K8S := build/lint-k8s
+TOOLS := build/tools
+SERVICES := text vision audio fusion orchestrator
+ENGINE ?= $(shell command -v docker || command -v podman)
 
-.PHONY: help demo up test lint types proto lint-proto bench data train train-smoke clean
+.PHONY: help demo up test lint types proto lint-proto lint-k8s faults soak bench data train train-smoke clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '%-20s %s\n' "$$target" "$$text"; done
 
 demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop
@@ -51,6 +55,38 @@ lint-proto: $(RUN) ## Check the protos with buf (needs npm)
 	cd $(VENV)/lib/python3*/site-packages/google/rpc && cp status.proto error_details.proto code.proto "$(CURDIR)/build/protos/google/rpc"
 	$(BUF) lint protos
 	$(BUF) format --diff --exit-code protos
+
+lint-k8s: $(LINT_K8S)/.installed ## Render the overlays of k8s/; check them against schemas and policies (needs npm)
+	PATH="$(CURDIR)/$(LINT_K8S)/bin:$$PATH" k8s/lint/lint.sh build/k8s
+
+faults: $(DEV) ## Kill, hang and stop each service under 30 s of load (12 minutes); writes build/faults.md
+	mkdir -p build && SENSORIUM_FAULT_S=30 SENSORIUM_FAULT_REPORT=build/faults.md $(BIN)/python -m pytest tests/faults $(ARGS)
+
+soak: $(DEV) ## Run a mesh at 80 % of its capacity for 10 minutes and watch its memory; ARGS="--seconds 60"
+	$(BIN)/python -m tests.faults.soak $(ARGS)
+
+lint-images: $(TOOLS)/.installed $(LINT_K8S)/.installed ## Check the Dockerfile with hadolint and checkov
+	$(TOOLS)/bin/hadolint Dockerfile
+	$(LINT_K8S)/bin/checkov --framework dockerfile --skip-download --compact --quiet --file Dockerfile
+
+images: ## Build the five images with ENGINE=docker or podman
+	for service in $(SERVICES); do \
+		$(ENGINE) build --build-arg SERVICE=$$service --tag sensorium-$$service $(ARGS) . || exit; done
+
+sbom: ## Write the bill of materials of each image as build/sbom/SERVICE.cdx.json
+	mkdir -p build/sbom
+	for service in $(SERVICES); do \
+		$(ENGINE) run --rm --interactive --network none --entrypoint python sensorium-$$service -P - \
+			< requirements/sbom.py > build/sbom/$$service.cdx.json || exit; done
+
+test-images: $(DEV) $(LINT_K8S)/.installed $(TOOLS)/.installed ## Build the images offline, run and kill them, as containers and as pods (root)
+	tests/deploy/images.sh
+
+lock: $(TOOLS)/.installed ## Write requirements/*.txt anew: every package of the images, with hashes
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" requirements/lock.sh
+
+audit: $(TOOLS)/.installed ## Look for known vulnerabilities in what the images install; ARGS=--required where unknown is not enough
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" "$(PYTHON)" requirements/audit.py $(ARGS)
 
 bench: $(BENCH) ## Time our services and their peers against bare onnxruntime; ARGS=--quick takes 3 minutes
 	$(BIN)/python -m bench $(ARGS)
@@ -93,3 +129,14 @@ $(TRAIN): $(VENV)/.created $(SOURCES)
 $(BENCH): $(VENV)/.created $(SOURCES)
 	$(PIP) install --editable '.[bench]'
 	touch $(RUN) $@
+
+$(TOOLS)/.installed: requirements/tools.txt
+	"$(PYTHON)" -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --requirement requirements/tools.txt
+	touch $@
+
+$(LINT_K8S)/.installed: k8s/lint/requirements.txt k8s/lint/kubectl.sh
+	"$(PYTHON)" -m venv $(LINT_K8S)
+	$(LINT_K8S)/bin/python -m pip --disable-pip-version-check install --quiet --requirement k8s/lint/requirements.txt
+	k8s/lint/kubectl.sh $(LINT_K8S)/bin
+	touch $@
