@@ -25,7 +25,7 @@ from sensorium.answers import (
 )
 from sensorium.channel import Metadata, call, open_channel
 from sensorium.credentials import PemFile, channel_credentials, token_header
-from sensorium.errors import InvalidInput, SensoriumError
+from sensorium.errors import InvalidInput, SensoriumError, Unavailable
 from sensorium.options import CallOptions, EmbedOptions, check_names, encode_options, header, refusal_of_size
 from sensorium.status import from_rpc_error
 from sensorium.v1 import orchestrator_pb2, orchestrator_pb2_grpc
@@ -34,6 +34,9 @@ from sensorium.v1.orchestrator_pb2 import FusePart, Label
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+_LOST_STATUS = "Internal error from Core"
+_WHY_S = 5.0
 
 _Request = TypeVar("_Request", bound="Message")
 _Response = TypeVar("_Response", bound="Message")
@@ -139,13 +142,27 @@ class AsyncClient:
                 while refused:
                     yield refused.popleft()
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from None
+            raise await self._why(error) from None
         finally:
             stream.cancel()
         for answer in refused:
             yield answer
         if faults:
             raise faults[0]
+
+    async def _why(self, error: grpc.aio.AioRpcError) -> SensoriumError:
+        """Returns the error of a stream, for which a small call is asked where gRPC has lost it.
+
+        grpc.aio (seen with 1.85) tells an error of its own where the server ends a stream while we are sending, and
+        drops the status that comes after.
+        """
+        if error.details() != _LOST_STATUS:
+            return from_rpc_error(error)
+        try:
+            await self.describe(timeout_s=_WHY_S)
+        except SensoriumError as reason:  # a token that is not good, a server that drains
+            return reason
+        return Unavailable("the server ended the stream, and its reason was lost on the way; send the rest again")
 
     async def compare(
         self,

@@ -132,6 +132,15 @@ async def test_a_call_goes_through_every_hop_and_nobody_else_s_does(tmp_path: Pa
                 await call(stub.ListModels, model_pb2.ListModelsRequest(), timeout_s=10, metadata=sent)
 
 
+async def test_a_stream_that_is_turned_away_while_it_sends_says_why(tmp_path: Path) -> None:
+    texts = [(str(at), sensorium.text("x" * 2000)) for at in range(500)]
+    async with secured(tmp_path) as mesh:
+        for _ in range(30):  # gRPC loses the status of about one in five
+            async with mesh.client() as client:
+                with pytest.raises(Unauthenticated, match="is missing"):
+                    await anext(client.embed_stream(texts))
+
+
 async def test_admin_calls_reach_the_peer_with_the_callers_token(tmp_path: Path) -> None:
     async with secured(tmp_path) as mesh:
         async with mesh.client(ADMIN) as client:
