@@ -8,8 +8,8 @@ complain() {
 for tool in cc gcc g++ clang make ld pip pip3 uv; do
   if command -v "$tool"; then complain "there is a $tool"; fi
 done
-if python -m pip --version; then complain "there is a pip"; fi
-found=$(find / -xdev \( -name '*.whl' -not -path '*/ensurepip/*' -o -name '*.deb' -o -path '*/.cache/*' -o -path '/root/.local/*' \
+if python -m pip --version 2> /dev/null; then complain "there is a pip"; fi
+found=$(find / -xdev \( -name '*.whl' -not -path '/usr/*' -o -name '*.deb' -o -path '*/.cache/*' -o -path '/root/.local/*' \
   -o -path '/var/lib/apt/lists/*_Packages*' -o -path '/app/*/tests/*' -o -name '*.proto' -path '/app/*' \) | head)
 if [ -n "$found" ]; then complain "left behind: $found"; fi
 services=$(cd /app/services && echo */)

@@ -89,5 +89,6 @@ PYTHON
     --env SENSORIUM_TLS_CERT=/tls/tls.pem --env SENSORIUM_TLS_KEY=/tls/tls.key --env SENSORIUM_TLS_CLIENT_CA=/tls/ca.pem \
     localhost/sensorium-fusion:ci
   await 60 "a service with mTLS is healthy" is_healthy tls
+  if podman logs tls 2>&1 | grep -i telemetry; then fail "onnxruntime reports to its makers"; fi
   stop tls
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import time
 from collections import Counter
@@ -166,6 +167,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="how long (default: %(default)s)")
     seconds = parser.parse_args().seconds
+    # All inputs are new: the cache would fill up all along, and look like a leak. So small, it is full at once.
+    os.environ.setdefault("SENSORIUM_CACHE_MB", "4")
     with running_mesh() as mesh:
         return asyncio.run(asyncio.wait_for(soak(mesh, seconds), seconds + 120))
 
