@@ -105,8 +105,11 @@ async def _embed(client: sensorium.AsyncClient, chance: random.Random, tally: Ta
     tally.statuses.update(f"item {code_pb2.Code.Name(error.code)}" for error in answer.errors.values())
 
 
-async def capacity(client: sensorium.AsyncClient, seconds: float) -> float:
-    """Returns how many calls a second are answered to callers that each wait for their answer."""
+async def capacity(client: sensorium.AsyncClient, seconds: float, seed: int) -> float:
+    """Returns how many calls a second are answered to callers that each wait for their answer.
+
+    seed: where those of the callers begin; inputs that were sent before would come from the cache.
+    """
     tally, end = Tally(), time.monotonic() + seconds
 
     async def one(seed: int) -> None:
@@ -114,7 +117,7 @@ async def capacity(client: sensorium.AsyncClient, seconds: float) -> float:
         while time.monotonic() < end:
             await _embed(client, chance, tally)
 
-    await asyncio.gather(*(one(seed) for seed in range(_CALLERS)))
+    await asyncio.gather(*(one(seed + caller) for caller in range(_CALLERS)))
     return tally.answered / seconds
 
 
@@ -140,8 +143,8 @@ async def sampled(mesh: Mesh, seconds: float, samples: dict[str, list[float]]) -
 async def soak(mesh: Mesh, seconds: float) -> int:
     """Runs the soak and prints what it found; returns the exit code."""
     async with sensorium.AsyncClient(mesh.address) as client:
-        await capacity(client, min(_CAPACITY_S, seconds) / 3)  # warms up
-        most = await capacity(client, min(_CAPACITY_S, seconds))
+        await capacity(client, min(_CAPACITY_S, seconds) / 3, seed=0)  # warms up
+        most = await capacity(client, min(_CAPACITY_S, seconds), seed=1000)
         rate = SHARE * most
         print(f"capacity {most:.0f} calls/s with {_CALLERS} callers; {seconds:.0f} s at {rate:.0f} calls/s", flush=True)
         tally, samples = Tally(), dict[str, list[float]]()
