@@ -1,7 +1,7 @@
 """Asks for known vulnerabilities of all that the lock files name; exit code 1 where there are some.
 
-Runs pip-audit, which asks pypi.org. Where that cannot be reached nothing is audited, and a line says so: exit code 0,
-or 2 with `--required`, for a pipeline that must not pass unaudited.
+Runs pip-audit, which asks the Python Package Index. Where that cannot be reached nothing is audited, and a line says
+so: exit code 0, or 2 with `--required`, for a pipeline that must not pass unaudited.
 """
 
 from __future__ import annotations
