@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from sensorium.channel import call, open_channel
 from sensorium.errors import FailedPrecondition, InternalError, NotFound
@@ -163,3 +165,10 @@ async def test_a_server_without_a_fitting_package_refuses_to_start(tmp_path: Pat
     with pytest.raises(NotFound, match="has no package for this service"):
         async with serving(tmp_path):
             pass
+
+
+async def test_a_server_keeps_blas_to_one_thread_and_onnxruntime_to_itself(models: Path) -> None:
+    async with serving(models):
+        threads = {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+    assert threads == {1}, "its threads would spin beside those that prepare"
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
