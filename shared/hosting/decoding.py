@@ -14,6 +14,7 @@ from sensorium.errors import FailedPrecondition, Reason
 from shared.hosting.config import HostingConfig
 from shared.inference.cpus import available_cpus
 from shared.inference.isolation import Bounds, Decoder, Ended, Isolation
+from shared.serving import checks
 from shared.serving.config import option
 from shared.serving.metrics import Metrics
 
@@ -28,6 +29,7 @@ class DecodingConfig:
         "isolated",
         "isolated: files are decoded in processes of their own, so that one that crashes, hangs or bloats a codec ends "
         "that process and fails alone (Linux); inline: in the service itself",
+        check=checks.one_of(*_PLACES),  # at start, with all other faults; `decoding` looks again, as code may build it
     )
     decode_memory_mb: int = option(
         1536, "what an isolated decoder may take for one file, in MB of a million bytes", low=16, high=1_000_000
