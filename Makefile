@@ -24,7 +24,7 @@ TOOLS := build/tools
 SERVICES := text vision audio fusion orchestrator
 ENGINE ?= $(shell command -v docker || command -v podman)
 
-.PHONY: help demo up test lint types proto lint-proto lint-k8s faults soak bench data train train-smoke clean
+.PHONY: help demo up test lint types proto lint-proto lint-k8s faults soak overload bench data train train-smoke clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -64,6 +64,9 @@ faults: $(DEV) ## Kill, hang and stop each service under 30 s of load (12 minute
 
 soak: $(DEV) ## Run a mesh at 80 % of its capacity for 10 minutes and watch its memory; ARGS="--seconds 60"
 	$(BIN)/python -m tests.faults.soak $(ARGS)
+
+overload: $(DEV) ## Send a mesh four times as many calls as it can answer; ARGS="--times 2"
+	$(BIN)/python -m tests.faults.overload $(ARGS)
 
 lint-images: $(TOOLS)/.installed $(LINT_K8S)/.installed ## Check the Dockerfile with hadolint and checkov
 	$(TOOLS)/bin/hadolint Dockerfile

@@ -18,12 +18,14 @@ _SERVICE = orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"].f
 # down by what it may have unanswered (see `embed_stream.py`).
 _GUARDED = frozenset(f"/{_SERVICE}/{name}" for name in ("Embed", "Compare", "Classify", "Fuse"))
 
-# The share of its time that a call may wait for those before it, by the estimate: as much as the encoders' queues allow
-# (see `shared.inference.admission`), which judge by what a call really brings.
-_HOPEFUL = 0.5
+# The share of its time that a call may wait for those before it, by the estimate. The encoders' queues allow half (see
+# `shared.inference.admission`), by what a call really brings: at half here as well, they refused single items of calls
+# that had waited for long, and four times the capacity ended in deadlines (`make overload`: 0.70 of the capacity
+# answered in whole and refusals after 640 ms; at a quarter 0.75, and 75 ms).
+_HOPEFUL = 0.25
 # Below the least, refusing would cost more than it spares, and bursts would suffer from what was slow before them.
 # Above the most, the calls' payloads would take the memory, whatever their deadlines.
-LEAST, MOST = 256, 1024
+LEAST, MOST = 64, 1024
 # Calls of priority `batch` may come in while no more than this share of the limit runs, so that interactive ones always
 # find the rest; but one of them always runs, unless the limit is reached.
 _BATCH_SHARE = 0.5
@@ -34,8 +36,8 @@ class Limiter:
     """Counts the calls that run, and is the `Gate` of the orchestrator.
 
     By Little's law a call waits for those before it as long as they take at the rate at which calls are answered. So
-    the limit is the rate times half of the time that a call has: what could not be answered in time is refused at once,
-    and what could is not.
+    the limit is the rate times a quarter of the time that a call has: what could not be answered in time is refused at
+    once.
 
     fixed: how many calls may run at once; 0 learns it as said (see `pace.py`).
     """
