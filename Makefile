@@ -24,7 +24,7 @@ TOOLS := build/tools
 SERVICES := text vision audio fusion orchestrator
 ENGINE ?= $(shell command -v docker || command -v podman)
 
-.PHONY: help demo up test lint types proto lint-proto lint-k8s faults soak overload bench data train train-smoke clean
+.PHONY: help demo up test lint types proto lint-proto breaking tag-contract contract lint-k8s faults soak overload bench data train train-smoke clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -55,6 +55,17 @@ lint-proto: $(RUN) ## Check the protos with buf (needs npm)
 	cd $(VENV)/lib/python3*/site-packages/google/rpc && cp status.proto error_details.proto code.proto "$(CURDIR)/build/protos/google/rpc"
 	$(BUF) lint protos
 	$(BUF) format --diff --exit-code protos
+
+breaking: $(RUN) lint-proto ## Hold the protos against the last tagged contract (needs npm)
+	$(BUF) build protos --exclude-source-info --output build/contract.binpb
+	$(BIN)/python protos/imports.py protos/tagged.binpb build/contract.binpb build/tagged.binpb
+	$(BUF) breaking protos --against build/tagged.binpb --exclude-imports
+
+tag-contract: lint-proto ## Make the protos of now the contract that later ones are held against (needs npm)
+	$(BUF) build protos --exclude-imports --exclude-source-info --output protos/tagged.binpb
+
+contract: $(DEV) ## Write docs/contract.md from the comments of the protos
+	$(BIN)/python protos/contract.py
 
 lint-k8s: $(LINT_K8S)/.installed ## Render the overlays of k8s/; check them against schemas and policies (needs npm)
 	PATH="$(CURDIR)/$(LINT_K8S)/bin:$$PATH" k8s/lint/lint.sh build/k8s
