@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 BUF := npx --yes @bufbuild/buf@1.75.0
 
 # What an editable install is made from: where one of these changes, the next target installs again, stubs included.
-SOURCES := pyproject.toml protos/build_hook.py $(wildcard protos/sensorium/v1/*.proto)
+SOURCES := pyproject.toml protos/build_hook.py $(wildcard protos/sensorium/*/*.proto)
 # One stamp for each set of packages in the one environment; the larger sets hold the smaller.
 RUN := $(VENV)/.installed-all
 DEV := $(VENV)/.installed-dev
@@ -21,10 +21,11 @@ TRAIN := $(VENV)/.installed-train
 BENCH := $(VENV)/.installed-bench
 LINT_K8S := build/lint-k8s
 TOOLS := build/tools
+TRITON := build/tritonclient
 SERVICES := text vision audio fusion orchestrator
 ENGINE ?= $(shell command -v docker || command -v podman)
 
-.PHONY: help demo up test lint types proto lint-proto breaking tag-contract contract lint-k8s faults soak overload bench data train train-smoke clean
+.PHONY: help demo up test test-clients client-protos lint types proto lint-proto breaking tag-contract contract lint-k8s faults soak overload bench data train train-smoke clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -36,7 +37,7 @@ demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop
 up: $(RUN) ## Start the mesh and leave it running until Ctrl-C
 	$(BIN)/sensorium up $(ARGS)
 
-test: lint types ## Lint, check types and run the tests
+test: lint types $(TRITON)/.installed ## Lint, check types and run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV) ## Check style, format and import rules
@@ -102,6 +103,12 @@ lock: $(TOOLS)/.installed ## Write requirements/*.txt anew: every package of the
 audit: $(TOOLS)/.installed ## Look for known vulnerabilities in what the images install; ARGS=--required where unknown is not enough
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" "$(PYTHON)" requirements/audit.py $(ARGS)
 
+client-protos: $(RUN) ## Lay all protos that other languages generate from into OUT=build/client-protos
+	clients/protos.sh $(or $(OUT),build/client-protos)
+
+test-clients: $(DEV) ## Build the client of each language and hold it to the cases of clients/conformance; ARGS="--only node,go"
+	$(BIN)/python -m clients.conformance $(ARGS)
+
 bench: $(BENCH) ## Time our services and their peers against bare onnxruntime; ARGS=--quick takes 3 minutes
 	$(BIN)/python -m bench $(ARGS)
 
@@ -117,7 +124,7 @@ train-smoke: $(TRAIN) ## Walk through every step of training in under two minute
 		$(if $(DATA),--data $(DATA)) --out "$$folder/models" --runs "$$folder/runs" $(ARGS)
 
 clean: ## Remove the environment, the generated stubs and all caches
-	rm -rf $(VENV) build dist demo/report.html clients/python/sensorium/v1
+	rm -rf $(VENV) build dist demo/report.html clients/python/sensorium/v1 clients/python/sensorium/oip
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -147,6 +154,11 @@ $(BENCH): $(VENV)/.created $(SOURCES)
 $(TOOLS)/.installed: requirements/tools.txt
 	"$(PYTHON)" -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --requirement requirements/tools.txt
+	touch $@
+
+$(TRITON)/.installed: tests/open_inference/requirements.txt
+	"$(PYTHON)" -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/open_inference/requirements.txt
 	touch $@
 
 $(LINT_K8S)/.installed: k8s/lint/requirements.txt k8s/lint/kubectl.sh

@@ -1,4 +1,4 @@
-"""Generates the Python stubs of `sensorium.v1` from the protos when the package is built or installed."""
+"""Generates the Python stubs of the protos when the package is built or installed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PROTOS = Path(__file__).resolve().parent
 STUBS_ROOT = PROTOS.parent / "clients" / "python"
-STUBS = STUBS_ROOT / "sensorium" / "v1"
+# The packages of stubs: the contract, and the protocol of others that our servers speak too.
+PACKAGES = ("sensorium/v1", "sensorium/oip")
 
 
 def generate() -> None:
-    """Writes `*_pb2.py`, `*_pb2_grpc.py` and their type stubs below `clients/python/sensorium/v1`.
+    """Writes `*_pb2.py`, `*_pb2_grpc.py` and their type stubs below `clients/python/sensorium`.
 
     Raises:
         RuntimeError: protoc refused a proto; its own message is on stderr.
     """
     from grpc_tools import protoc
 
-    for old in STUBS.glob("*_pb2*"):
-        old.unlink()  # a stub whose proto is gone must not linger
-    STUBS.mkdir(parents=True, exist_ok=True)
-    (STUBS / "__init__.py").write_text('"""Generated from protos/sensorium/v1; do not edit."""\n')
+    for package in PACKAGES:
+        folder = STUBS_ROOT / package
+        for old in folder.glob("*_pb2*"):
+            old.unlink()  # a stub whose proto is gone must not linger
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "__init__.py").write_text(f'"""Generated from protos/{package}; do not edit."""\n')
     # protoc looks its plugins up on PATH; the one of this interpreter must win.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     plugin = _plugin("protoc-gen-mypy")
@@ -42,7 +45,7 @@ def generate() -> None:
             f"--grpc_python_out={STUBS_ROOT}",
             f"--mypy_out={STUBS_ROOT}",
             f"--mypy_grpc_out={STUBS_ROOT}",
-            *(str(path) for path in sorted((PROTOS / "sensorium" / "v1").glob("*.proto"))),
+            *(str(path) for package in PACKAGES for path in sorted((PROTOS / package).glob("*.proto"))),
         ]
     )
     if status != 0:

@@ -12,6 +12,7 @@ from sensorium.v1 import audio_pb2, audio_pb2_grpc, content_pb2, model_pb2
 from services.audio.clips import Clip, check_pcm, read_samples
 from services.audio.config import Config
 from services.audio.decode import AudioLimits, check, checked, decode
+from services.audio.open_inference import native
 from services.audio.preprocess import AudioNumbers, preprocess
 from services.audio.servicer import AudioServicer
 from shared.hosting.decoding import Codec, decoding, inline
@@ -45,6 +46,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
             add=lambda models, server: audio_pb2_grpc.add_AudioEncoderServiceServicer_to_server(
                 AudioServicer(models, config.server.max_items), server
             ),
+            native=lambda models: native(models, config.server.max_items),
         )
         async with hosting(program, config.server, config.hosting, metrics) as running:
             yield running

@@ -9,6 +9,7 @@ import numpy as np
 
 from sensorium.v1 import fusion_pb2, fusion_pb2_grpc, model_pb2
 from services.fusion.config import Config
+from services.fusion.open_inference import native
 from services.fusion.preprocess import Parts, alone, prepare_parts, prepare_vector
 from services.fusion.servicer import FusionServicer
 from shared.hosting.host import Host, Program, hosting
@@ -38,6 +39,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         add=lambda models, server: fusion_pb2_grpc.add_FusionServiceServicer_to_server(
             FusionServicer(models, config.server.max_items), server
         ),
+        native=lambda models: native(FusionServicer(models, config.server.max_items), models),
     )
     async with hosting(program, config.server, config.hosting) as running:
         yield running

@@ -12,6 +12,7 @@ from sensorium.v1 import model_pb2, model_pb2_grpc, orchestrator_pb2, orchestrat
 from services.orchestrator.config import Config
 from services.orchestrator.limiter import Limiter
 from services.orchestrator.mesh import open_mesh
+from services.orchestrator.open_inference import Spaces
 from services.orchestrator.servicer import ModelServicer, OrchestratorServicer
 from shared.serving.metrics import Metrics
 from shared.serving.server import Running, listening, run
@@ -34,6 +35,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
     metrics, tracing = Metrics("orchestrator"), Tracing("orchestrator", os.environ)
     limiter = Limiter(config.max_concurrency, metrics)
     async with open_mesh(config, metrics) as mesh:
+        spaces = Spaces(mesh, config.server.max_items, limiter)
 
         def add(server: grpc.aio.Server) -> None:
             servicer = OrchestratorServicer(mesh, config.server, limiter)
@@ -41,7 +43,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
             model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(mesh), server)
 
         async with (
-            listening("orchestrator", config.server, _SERVICES, add, metrics, tracing, limiter) as running,
+            listening("orchestrator", config.server, _SERVICES, add, metrics, tracing, limiter, spaces) as running,
             mesh.watched(running.health.set_serving),
         ):
             yield running

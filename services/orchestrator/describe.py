@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sensorium.v1 import model_pb2, orchestrator_pb2
 from sensorium.v1.model_pb2 import Limits, Model
 from sensorium.v1.orchestrator_pb2 import DescribeResponse, ServiceDescription, SpaceDescription
@@ -13,16 +15,21 @@ from shared.serving.config import ServerConfig
 
 def describe(mesh: Mesh, config: ServerConfig, version: str) -> DescribeResponse:
     """Returns the mesh as it was last seen; nobody is asked. `version` is that of Sensorium."""
-    default = mesh.default_space_name
-    embeddable = sorted((space for space in mesh.spaces.values() if space.routes), key=lambda space: space.name)
-    embeddable.sort(key=lambda space: space.name != default)
     return DescribeResponse(
         version=version,
         services=[*(_peer(peer) for peer in mesh.peers), _orchestrator(mesh)],
-        spaces=[_space(space, mesh) for space in embeddable],
+        spaces=described_spaces(mesh),
         limits=Limits(max_message_bytes=config.max_message_bytes, max_items=config.max_items),
         default_deadline_ms=round(config.default_deadline_s * 1000),
     )
+
+
+def described_spaces(mesh: Mesh) -> Sequence[SpaceDescription]:
+    """Returns the spaces that the mesh can embed in, the default one first, the others by name."""
+    default = mesh.default_space_name
+    embeddable = sorted((space for space in mesh.spaces.values() if space.routes), key=lambda space: space.name)
+    embeddable.sort(key=lambda space: space.name != default)
+    return [_space(space, mesh) for space in embeddable]
 
 
 def _peer(peer: Peer) -> ServiceDescription:

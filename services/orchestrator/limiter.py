@@ -16,7 +16,9 @@ from shared.serving.metrics import Metrics
 _SERVICE = orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
 # Describe is how one finds out what is wrong, and costs next to nothing. A stream is one call of any length, slowed
 # down by what it may have unanswered (see `embed_stream.py`).
-_GUARDED = frozenset(f"/{_SERVICE}/{name}" for name in ("Embed", "Compare", "Classify", "Fuse"))
+_GUARDED = frozenset(f"/{_SERVICE}/{name}" for name in ("Embed", "Compare", "Classify", "Fuse")) | {
+    "/inference.GRPCInferenceService/ModelInfer"
+}
 
 # The share of its time that a call may wait for those before it, by the estimate. The encoders' queues allow half (see
 # `shared.inference.admission`), by what a call really brings: at half here as well, they refused single items of calls

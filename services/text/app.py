@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from sensorium.v1 import model_pb2, text_pb2, text_pb2_grpc
 from services.text.config import Config
+from services.text.open_inference import native
 from services.text.preprocess import Text, TextNumbers, TextPreprocessor
 from services.text.servicer import TextServicer
 from shared.hosting.host import Host, Program, hosting
@@ -40,6 +41,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
         add=lambda models, server: text_pb2_grpc.add_TextEncoderServiceServicer_to_server(
             TextServicer(models, config.server.max_items), server
         ),
+        native=lambda models: native(models, config.server.max_items),
     )
     async with hosting(program, config.server, config.hosting) as running:
         yield running

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer, normalizers
 
 from sensorium.errors import InvalidInput, NotFound, Reason
@@ -132,7 +133,15 @@ class TextPreprocessor:
 
     def __call__(self, text: Text) -> Prepared:
         """Returns one row: `input_ids` and what goes with them, each (tokens,) int64."""
-        ids = np.array(self._encoded(text)[0].ids, np.int64)
+        return self.row(np.array(self._encoded(text)[0].ids, np.int64), text.prompt)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are: every id is below."""
+        return self._whole.get_vocab_size()
+
+    def row(self, ids: NDArray[np.int64], prompt: str = "") -> Prepared:
+        """Returns the row of tokens (n,), special ones included, of which the first are those of the prompt."""
         count = ids.size
         if self.numbers.fixed_length:
             ids = np.pad(ids, (0, self.numbers.fixed_length - count), constant_values=self.numbers.pad_id)
@@ -143,7 +152,7 @@ class TextPreprocessor:
             "position_ids": self._positions[: ids.size],
         }
         if self.numbers.masks_prompt:
-            arrays["pooling_mask"] = (np.arange(ids.size) >= self._prompt_length(text.prompt)).astype(np.int64)
+            arrays["pooling_mask"] = (np.arange(ids.size) >= self._prompt_length(prompt)).astype(np.int64)
         return Prepared([Features(arrays, ids.size, ids.size)], count)
 
     def _prompt_length(self, prompt: str) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from sensorium.v1 import model_pb2, vision_pb2, vision_pb2_grpc
 from services.vision.config import Config
 from services.vision.decode import ImageLimits, check, decode, quiet
+from services.vision.open_inference import native
 from services.vision.preprocess import ImageNumbers, preprocess
 from services.vision.servicer import VisionServicer
 from shared.hosting.decoding import Codec, decoding, inline
@@ -42,6 +43,7 @@ async def serving(config: Config) -> AsyncIterator[Running]:
             add=lambda models, server: vision_pb2_grpc.add_VisionEncoderServiceServicer_to_server(
                 VisionServicer(models, config.server.max_items), server
             ),
+            native=lambda models: native(models, config.server.max_items),
         )
         async with hosting(program, config.server, config.hosting, metrics) as running:
             yield running

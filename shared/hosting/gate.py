@@ -17,12 +17,12 @@ class QueueGate:
 
     def __init__(self, service: str, repository: Repository[Any]) -> None:
         """Takes the full name of the service, and its models (Any: of whatever inputs)."""
-        self._prefix = f"/{service}/"
+        self._prefixes = (f"/{service}/", "/inference.GRPCInferenceService/ModelInfer")
         self._repository = repository
 
     def guards(self, method: str) -> bool:
-        """Whether it is a call of the service."""
-        return method.startswith(self._prefix)
+        """Whether it is a call of the service, or one of the Open Inference Protocol that runs a model."""
+        return method.startswith(self._prefixes)
 
     @property
     def is_crowded(self) -> bool:

@@ -21,6 +21,7 @@ from shared.hosting.config import HostingConfig
 from shared.hosting.folder import ModelFolder
 from shared.hosting.gate import QueueGate
 from shared.hosting.model_service import ModelServicer
+from shared.hosting.open_inference import HostedModels, Native
 from shared.hosting.report import Report
 from shared.hosting.repository import Repository
 from shared.inference.cache import Cache, ModelCache
@@ -107,6 +108,7 @@ class Program(Generic[_Input]):
     accepts: which packages it serves.
     open_encoder: opens and warms up one of them; runs in a thread.
     add: adds its servicer to a server.
+    native: its call behind the Open Inference Protocol; None: it does not speak it.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Program(Generic[_Input]):
     accepts: Callable[[Manifest], bool]
     open_encoder: Callable[[Package, Host], Encoder[_Input]]
     add: Callable[[Repository[_Input], grpc.aio.Server], None]
+    native: Callable[[Repository[_Input]], Native] | None = None
 
 
 @contextlib.asynccontextmanager
@@ -135,14 +138,17 @@ async def hosting(
         limits = model_pb2.Limits(max_message_bytes=server_config.max_message_bytes, max_items=server_config.max_items)
         limits.MergeFrom(program.limits)
 
+        model_service = ModelServicer(repository, limits)
+        models = HostedModels(repository, model_service, program.native(repository)) if program.native else None
+
         def add(server: grpc.aio.Server) -> None:
-            model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(repository, limits), server)
+            model_pb2_grpc.add_ModelServiceServicer_to_server(model_service, server)
             program.add(repository, server)
 
         services = (program.service, _MODEL_SERVICE)
         tracing = Tracing(program.name, os.environ)
         gate = QueueGate(program.service, repository)
-        listener = listening(program.name, server_config, services, add, shared.metrics, tracing, gate)
+        listener = listening(program.name, server_config, services, add, shared.metrics, tracing, gate, models)
         async with contextlib.aclosing(repository), listener as running:
             await repository.load_all()
             tasks = [asyncio.create_task(_watch(repository, running.health, config))]

@@ -20,7 +20,7 @@ from sensorium.errors import DeadlineExceeded, SensoriumError
 from shared.inference.admission import Admission
 from shared.inference.cache import Known, ModelCache
 from shared.inference.faults import as_bug
-from shared.inference.features import Prepared
+from shared.inference.features import Features, Prepared
 from shared.inference.flights import Asked, Flights
 from shared.inference.model import Model
 from shared.inference.observer import Observer
@@ -30,7 +30,7 @@ from shared.inference.scheduler import Scheduler
 
 _Input = TypeVar("_Input")
 _Room = AbstractAsyncContextManager[None]  # for a job among those of its call
-_Item = tuple[_Input, bytes]  # with its key in the cache; b"" where there is none
+_Item = tuple[_Input | Prepared, bytes]  # with its key in the cache; b"" where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,11 @@ class Encoder(Generic[_Input]):
         return self._model.package
 
     @property
+    def sample(self) -> Features:
+        """A row as the graph takes it: which arrays there are, of which shapes and types. That of the canary."""
+        return self._model.taken(self._canary[0])
+
+    @property
     def failure(self) -> asyncio.Event:
         """Set when the model failed; whoever reacts to it clears it."""
         return self._scheduler.failure
@@ -171,6 +176,13 @@ class Encoder(Generic[_Input]):
         self._cache.observer.looked_up(hits=len(inputs) - len(new), misses=0)
         computed = iter(await self._encode_new(new, deadline, priority))
         return [next(computed) if answer is None else answer for answer in kept]
+
+    async def encode_prepared(
+        self, inputs: Sequence[Prepared], *, deadline: float, priority: Priority
+    ) -> Sequence[Encoded | SensoriumError]:
+        """Does the same for inputs that their caller prepared; that they fit the graph is the caller's to check."""
+        self.used_at = time.monotonic()
+        return await self._encode_new([(each, b"") for each in inputs], deadline, priority)
 
     async def check(self, timeout_s: float) -> None:
         """Runs the canary through the model, beside the queue; raises where that fails or takes too long."""
@@ -227,7 +239,7 @@ class Encoder(Generic[_Input]):
         self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority, room: _Room
     ) -> Sequence[_Ready | SensoriumError]:
         try:
-            if len(items) == 1 and self._is_quick(items[0][0]):
+            if len(items) == 1 and (isinstance(items[0][0], Prepared) or self._is_quick(items[0][0])):
                 ready = self._prepare_all(items, deadline)
             else:
                 loop = asyncio.get_running_loop()
@@ -248,12 +260,12 @@ class Encoder(Generic[_Input]):
     def _prepare_all(self, items: Sequence[_Item[_Input]], deadline: float) -> Sequence[_Ready | SensoriumError]:
         return [self._prepare_one(item, key, deadline) for item, key in items]
 
-    def _prepare_one(self, item: _Input, key: bytes, deadline: float) -> _Ready | SensoriumError:
+    def _prepare_one(self, item: _Input | Prepared, key: bytes, deadline: float) -> _Ready | SensoriumError:
         started = time.perf_counter_ns()
         if deadline <= time.monotonic():
             return DeadlineExceeded("the deadline passed before the item was looked at")
         try:
-            prepared = self.prepare(item)
+            prepared = item if isinstance(item, Prepared) else self.prepare(item)
             row_keys = self._cache.row_keys(prepared) if self._cache is not None else [b""] * len(prepared.rows)
         except SensoriumError as error:
             return error
@@ -298,6 +310,7 @@ def _remember(
     hits = misses = 0
     for each, answer in zip(ready, answers, strict=True):
         if isinstance(each, _Ready) and isinstance(answer, Encoded):
-            cache.learn(each.key, Known(each.row_keys, answer.unit_count, answer.spans_ms))
+            if each.key:
+                cache.learn(each.key, Known(each.row_keys, answer.unit_count, answer.spans_ms))
             hits, misses = hits + answer.is_cached, misses + (not answer.is_cached)
     cache.observer.looked_up(hits=hits, misses=misses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,10 @@ class Model:
         session = self._wide if is_wide and self._wide is not None else self._session
         pooled = self._pooled(session.run(batch), batch)[: len(rows)]
         return pooled if self._head is None else self._head.run({HEAD_INPUT: pooled})
+
+    def taken(self, row: Features) -> Features:
+        """Returns a row without what the model does not look at."""
+        return replace(row, arrays={name: array for name, array in row.arrays.items() if name in self._taken})
 
     def feeds(self, rows: Sequence[Features]) -> Mapping[str, NDArray[Any]]:
         """Returns what the graph is given for a batch: every input by its name, with the batch axis first."""

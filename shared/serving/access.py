@@ -30,7 +30,14 @@ _ANYBODY = Caller("", is_admin=True)  # where nobody needs a token
 _NO_QUOTA = contextlib.nullcontext()
 
 # Calls that change what everybody gets.
-ADMIN_METHODS = frozenset({"/sensorium.v1.ModelService/LoadModel", "/sensorium.v1.ModelService/UnloadModel"})
+ADMIN_METHODS = frozenset(
+    {
+        "/sensorium.v1.ModelService/LoadModel",
+        "/sensorium.v1.ModelService/UnloadModel",
+        "/inference.GRPCInferenceService/RepositoryModelLoad",
+        "/inference.GRPCInferenceService/RepositoryModelUnload",
+    }
+)
 
 # Any below: gRPC's handlers are generic over messages that nothing here looks into.
 _Context = grpc.aio.ServicerContext[Any, Any]

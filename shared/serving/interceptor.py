@@ -35,7 +35,8 @@ from shared.serving.streams import OpenStreams
 _log = logging.getLogger("sensorium.call")
 
 # Calls of these services are not counted as work: probes must neither fill the log nor hold up a drain.
-_QUIET = ("/grpc.health.", "/grpc.reflection.")
+_OPEN = ("/grpc.health.", "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
+_QUIET = (*_OPEN, "/grpc.reflection.")
 
 _QUIET_S = 0.005  # how long no call must come for callers to have let off, and how often that is tried
 _QUIET_TRIES = 200
@@ -138,7 +139,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, handler: grpc.RpcMethodHandler[Any, Any] | None
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Returns the handler of a probe as it is; that of reflection is for those who may call."""
-        if handler is None or self._access is None or method.startswith("/grpc.health."):
+        if handler is None or self._access is None or method.startswith(_OPEN):
             return handler
         assert handler.stream_stream is not None, "reflection has streams only"
         access = self._access

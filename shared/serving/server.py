@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sensorium.errors import SensoriumError
+from sensorium.oip import open_inference_pb2_grpc
 from shared.serving.access import open_access
 from shared.serving.config import ConfigError, ServerConfig, load, option_names
 from shared.serving.gate import Gate
@@ -25,6 +26,9 @@ from shared.serving.health import Health, HttpEndpoint
 from shared.serving.interceptor import CallInterceptor
 from shared.serving.logs import set_up_logging
 from shared.serving.metrics import Metrics
+from shared.serving.open_inference.models import Models
+from shared.serving.open_inference.servicer import SERVICE as OPEN_INFERENCE
+from shared.serving.open_inference.servicer import OpenInferenceServicer
 from shared.serving.tls import server_credentials
 from shared.serving.tracing import Tracing
 from shared.serving.variables import unknown_variables
@@ -59,11 +63,13 @@ async def listening(
     metrics: Metrics,
     tracing: Tracing,
     gate: Gate | None = None,
+    models: Models | None = None,
 ) -> AsyncIterator[Running]:
     """Serves until the block is left, then drains: NOT_SERVING first, then no new calls, then the running ones end.
 
     services: the full names of the gRPC services that `add` registers; health speaks of each, reflection of all.
     gate: what refuses calls before their requests are read; None: all are read.
+    models: what the Open Inference Protocol serves; None: it is not there.
 
     Raises:
         ConfigError: a file that is named cannot be used.
@@ -81,9 +87,14 @@ async def listening(
             gate=gate,
             access=access,
         )
+        if models is not None:
+            services = (*services, OPEN_INFERENCE)
         health = Health(services, metrics)
         server = grpc.aio.server(interceptors=[interceptor], options=_options(config))
         add(server)
+        if models is not None:
+            servicer = OpenInferenceServicer(name, models, health)
+            open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if config.reflection:
             known = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]

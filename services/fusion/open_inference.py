@@ -1,0 +1,49 @@
+"""Joint vectors by the Open Inference Protocol: what was embedded of each modality, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sensorium import vectors
+from sensorium.errors import InvalidInput
+from sensorium.v1 import content_pb2, model_pb2
+from sensorium.v1.embedding_pb2 import EncodeOptions
+from sensorium.v1.fusion_pb2 import FusionItem, FusionPart, FusionServiceFuseRequest
+from services.fusion.preprocess import Parts
+from services.fusion.servicer import FusionServicer
+from shared.hosting.open_inference import Answer, Native
+from shared.hosting.repository import Repository
+from shared.serving.open_inference.models import Context, Elements, Tensor
+
+_MODALITIES = {
+    "text": content_pb2.MODALITY_TEXT,
+    "image": content_pb2.MODALITY_IMAGE,
+    "audio": content_pb2.MODALITY_AUDIO,
+}
+
+
+def native(servicer: FusionServicer, repository: Repository[Parts]) -> Native:
+    """Returns the call behind the protocol: tensors `text`, `image`, `audio`, FP32 [n, dim], any left out."""
+
+    async def fuse(inputs: Mapping[str, Elements], options: EncodeOptions, context: Context) -> Answer:
+        space = repository.get(options.model, "fuse").package.manifest.space
+        parts = [_parts(name, elements, space) for name, elements in inputs.items()]
+        if len({len(each) for each in parts}) > 1:
+            raise InvalidInput("have batches of different sizes; row i of each is item i", field="inputs")
+        items = [FusionItem(parts=each) for each in zip(*parts, strict=True)]
+        response = await servicer.Fuse(FusionServiceFuseRequest(items=items, model=options.model), context)
+        return response.results, response.receipt
+
+    return Native("fuse", "items", _tensors, fuse)
+
+
+def _tensors(model: model_pb2.Model) -> Sequence[Tensor]:
+    return [Tensor(name, "FP32", [-1, model.dim]) for name in _MODALITIES]
+
+
+def _parts(name: str, rows: Elements, space: str) -> Sequence[FusionPart]:
+    if name not in _MODALITIES or not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32:
+        raise InvalidInput(f"has {name[:80]!r}; give {', '.join(_MODALITIES)} as FP32 [n, dim]", field="inputs")
+    return [FusionPart(embedding=vectors.write(row, space), modality=_MODALITIES[name]) for row in rows]
