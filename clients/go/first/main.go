@@ -31,6 +31,5 @@ func main() {
 	if result.GetError() != nil {
 		log.Fatal(result.GetError().Message)
 	}
-	vector := result.GetEmbedding()
-	fmt.Printf("%s, %d numbers: %.4f …\n", vector.Space, len(vector.Values), vector.Values[:2])
+	fmt.Printf("%s, %d numbers: %.4f …\n", result.GetEmbedding().Space, len(result.GetEmbedding().Values), result.GetEmbedding().Values[:2])
 }
