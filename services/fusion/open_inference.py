@@ -28,6 +28,7 @@ def native(servicer: FusionServicer, repository: Repository[Parts]) -> Native:
     """Returns the call behind the protocol: tensors `text`, `image`, `audio`, FP32 [n, dim], any left out."""
 
     async def fuse(inputs: Mapping[str, Elements], options: EncodeOptions, context: Context) -> Answer:
+        _check_options(options)
         space = repository.get(options.model, "fuse").package.manifest.space
         parts = [_parts(name, elements, space) for name, elements in inputs.items()]
         if len({len(each) for each in parts}) > 1:
@@ -37,6 +38,12 @@ def native(servicer: FusionServicer, repository: Repository[Parts]) -> Native:
         return response.results, response.receipt
 
     return Native("fuse", "items", _tensors, fuse)
+
+
+def _check_options(options: EncodeOptions) -> None:
+    is_scaled = options.normalize or not options.HasField("normalize")
+    if options.dimensions or options.HasField("truncate") or not is_scaled:
+        raise InvalidInput("has more than priority and timeout; joint vectors are whole, and unit", field="parameters")
 
 
 def _tensors(model: model_pb2.Model) -> Sequence[Tensor]:

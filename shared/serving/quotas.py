@@ -168,18 +168,18 @@ class Quotas:
     async def paced(self, tenant: str, messages: AsyncIterator[_T]) -> AsyncIterator[_T]:
         """Yields the messages of a stream, as fast as the tenant's bucket fills."""
         async for message in messages:
-            await self._pay(tenant)
+            await self._pay(tenant, item_count(message) if isinstance(message, ModelInferRequest) else 1)
             yield message
 
-    async def _pay(self, tenant: str) -> None:
-        """Takes one item from a tenant's bucket, as soon as there is one."""
+    async def _pay(self, tenant: str, items: int) -> None:
+        """Takes the items of a message from a tenant's bucket, as soon as they are there, or as it is full."""
         while True:
             use = self._use(tenant)
-            wait_s = use.wait_s(self._file.current().of(tenant), 1.0)
+            wait_s = use.wait_s(self._file.current().of(tenant), items)
             if wait_s <= 0:
                 break
             await asyncio.sleep(min(wait_s, _LONGEST_WAIT_S))
-        self._take(tenant, use, 1)
+        self._take(tenant, use, items)
 
     def _take(self, tenant: str, use: _Use, items: float) -> None:
         use.level -= items  # of an infinite bucket too, which stays so
@@ -218,8 +218,10 @@ class Quotas:
 
 def item_count(request: Message) -> int:
     """Returns how many items a call brings; see the module."""
-    if isinstance(request, ModelInferRequest):  # as its shapes say, which are held against what is there
-        return max(1, sum(max(1, each.shape[0]) for each in request.inputs if each.shape))
+    if isinstance(request, ModelInferRequest):
+        # As its shapes say, which are held against its contents later: no more than there can be, or who lies owes 2⁶².
+        said = sum(max(1, each.shape[0]) for each in request.inputs if each.shape)
+        return max(1, min(said, request.ByteSize()))
     count = 0
     for descriptor, value in request.ListFields():
         if descriptor.name == "labels":

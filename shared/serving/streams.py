@@ -83,8 +83,10 @@ async def answers(
     answer: Callable[[_Request], Awaitable[_Response]],
     width: int = STREAM_WIDTH,
     byte_count: Callable[[_Request], int] = lambda _: 0,
+    *,
+    in_order: bool = False,
 ) -> AsyncIterator[_Response]:
-    """Yields the answer to each request as soon as it is ready, in whatever order that is.
+    """Yields the answer to each request as soon as it is ready, in whatever order that is; or `in_order` of requests.
 
     No more than `width` requests, nor `STREAM_BYTES` of them by `byte_count`, are read before their answers are taken:
     a slow reader slows the sender down.
@@ -101,7 +103,10 @@ async def answers(
                 await window.enter(size)
                 task = asyncio.ensure_future(answer(request))
                 running[task] = size
-                task.add_done_callback(ready.put_nowait)
+                if in_order:
+                    ready.put_nowait(task)
+                else:
+                    task.add_done_callback(ready.put_nowait)
         finally:  # also where the sender's side broke: what was read is answered
             if running:
                 await asyncio.wait(running)
@@ -110,8 +115,9 @@ async def answers(
     reader = asyncio.create_task(read())
     try:
         while (task := await ready.get()) is not None:
+            response = await task
             await window.leave(1, running.pop(task))
-            yield task.result()
+            yield response
         await reader  # raises what ended the caller's side
     finally:
         reader.cancel()

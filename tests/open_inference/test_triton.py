@@ -71,7 +71,7 @@ def test_an_encoder_gives_the_native_vectors(mesh: Mesh, files: dict[str, bytes]
     elements = TEXTS if kind == "text" else [files[kind], files[kind]]
     answer = triton("infer", address_of(mesh, name), model=f"tiny-{name}", inputs={kind: given(*elements)})
     single = triton("infer", address_of(mesh, name), model=f"tiny-{name}", inputs={kind: given(elements[0])})
-    makers = {"text": sensorium.text, "image": sensorium.image, "audio": sensorium.audio}
+    makers: dict[str, Any] = {"text": sensorium.text, "image": sensorium.image, "audio": sensorium.audio}
     with sensorium.Client(mesh.address) as client:
         native = client.embed([makers[kind](each) for each in elements]).vectors
     assert answer["id"] == "7"

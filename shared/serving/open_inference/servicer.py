@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 
-from sensorium.errors import DeadlineExceeded, InvalidInput, NotFound, Reason, SensoriumError
+from sensorium.errors import DeadlineExceeded, InvalidInput, NotFound, Reason
 from sensorium.oip import open_inference_pb2 as oip
 from sensorium.oip import open_inference_pb2_grpc
 from shared.serving.call import Call, current_call, enter_call
@@ -15,6 +15,7 @@ from shared.serving.open_inference.models import Asked, Context, Inferred, Model
 from shared.serving.open_inference.parameters import adjusted, read_options
 from shared.serving.open_inference.tensors import raw_contents, read_inputs
 from shared.serving.statuses import as_error
+from shared.serving.streams import answers, patiently
 
 SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
@@ -66,15 +67,15 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     async def ModelStreamInfer(
         self, requests: AsyncIterator[oip.ModelInferRequest], context: Context
     ) -> AsyncIterator[oip.ModelStreamInferResponse]:
-        """Answers each request in turn; gRPC holds the caller back meanwhile."""
+        """Answers the requests of a stream in their order, many at a time, so that they fill batches."""
         call = current_call()
-        async for request in requests:
-            try:
-                yield oip.ModelStreamInferResponse(infer_response=await self._infer(request, context, call))
-            except (SensoriumError, TimeoutError) as cause:
-                nothing = oip.ModelInferResponse(id=request.id, model_name=request.model_name)
-                message = str(as_error(cause, call))
-                yield oip.ModelStreamInferResponse(error_message=message, infer_response=nothing)
+        async for response in answers(
+            requests,
+            lambda request: self._answer(request, context, call),
+            byte_count=lambda request: request.ByteSize(),
+            in_order=True,
+        ):
+            yield response
 
     async def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, context: Context
@@ -112,6 +113,17 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         _check_repository(request.repository_name)
         await self._models.unload(_named(request.model_name, "model_name"), context)
         return oip.RepositoryModelUnloadResponse()
+
+    async def _answer(
+        self, request: oip.ModelInferRequest, context: Context, call: Call
+    ) -> oip.ModelStreamInferResponse:
+        try:
+            call = adjusted(call, request.parameters)  # here too: the time of a request counts from its arrival
+            inferred = await patiently(lambda: self._infer(request, context, call), call.item_deadline())
+        except Exception as cause:  # noqa: BLE001  # whatever it is, it is the error of this request alone
+            nothing = oip.ModelInferResponse(id=request.id, model_name=request.model_name)
+            return oip.ModelStreamInferResponse(error_message=str(as_error(cause, call)), infer_response=nothing)
+        return oip.ModelStreamInferResponse(infer_response=inferred)
 
     async def _infer(self, request: oip.ModelInferRequest, context: Context, call: Call) -> oip.ModelInferResponse:
         name = _named(request.model_name, "model_name")

@@ -23,6 +23,7 @@ _DTYPES = {
     "FP32": ("<f4", "fp32_contents"),
     "FP16": ("<f2", ""),
 }
+_MOST_ELEMENTS = 100_000  # of BYTES; no server can be told to take more items in a call
 _LENGTH = struct.Struct("<I")  # before each element of BYTES
 
 
@@ -56,7 +57,7 @@ def _read(tensor: _Input, raw: bytes | None) -> Elements:
         raise InvalidInput(f"is {shape}; every number must be 1 or more", field="shape")
     count = math.prod(shape)
     if tensor.datatype == "BYTES":
-        elements = list(tensor.contents.bytes_contents) if raw is None else _split(raw)
+        elements = list(tensor.contents.bytes_contents) if raw is None else _split(raw, count)
         if len(elements) != count or math.prod(shape[1:]) != 1:
             raise InvalidInput(f"is {shape} for {len(elements)} elements; give [n] or [n, 1]", field="shape")
         return elements
@@ -84,11 +85,15 @@ def _typed(contents: InferTensorContents, datatype: str) -> NDArray[np.generic]:
     return np.asarray(getattr(contents, name), dtype)
 
 
-def _split(raw: bytes) -> list[bytes]:
+def _split(raw: bytes, count: int) -> list[bytes]:
     """Returns the elements of a raw tensor of BYTES: each behind its length, little-endian in 4 bytes."""
+    if count > _MOST_ELEMENTS or _LENGTH.size * count > len(raw):
+        raise InvalidInput(
+            f"says {count} elements, which {len(raw)} bytes do not hold; give [n] or [n, 1]", field="shape"
+        )
     elements: list[bytes] = []
     at = 0
-    while at < len(raw):
+    while at < len(raw) and len(elements) <= count:  # one too many is a fault, and megabytes of empty ones take seconds
         start = at + _LENGTH.size
         end = start + _LENGTH.unpack_from(raw, at)[0] if start <= len(raw) else math.inf
         if end > len(raw):
