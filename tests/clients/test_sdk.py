@@ -115,7 +115,7 @@ async def test_options_are_sent_as_given() -> None:
 async def test_rich_errors_become_exceptions_with_all_that_they_say() -> None:
     async with serving() as (_, address), sensorium.AsyncClient(address) as client:
         with pytest.raises(Overloaded) as refusal:
-            await client.compare([sensorium.text("a")], [sensorium.text("b")])
+            await client.compare([sensorium.text("a")], [sensorium.text("b")], max_tries=1)
         assert refusal.value.reason is Reason.OVERLOADED
         assert refusal.value.retry_after_s == 1.5
         assert refusal.value.metadata == {"model": "toy@1"}
@@ -149,7 +149,7 @@ def test_the_client_that_waits_does_the_same(address: str) -> None:
         for _ in client.embed_stream((str(at), sensorium.text("x")) for at in range(100)):
             break  # leaving a stream early ends it
         with pytest.raises(Overloaded):
-            client.compare([sensorium.text("a")], [sensorium.text("b")])
+            client.compare([sensorium.text("a")], [sensorium.text("b")], max_tries=1)
     client.close()
 
 

@@ -124,7 +124,7 @@ async def calling(address: str, callers: int = 6) -> AsyncIterator[Seen]:
             if not await call(client, seen, number):
                 await asyncio.sleep(_BACK_OFF_S)
 
-    async with sensorium.AsyncClient(address) as client, asyncio.TaskGroup() as group:
+    async with sensorium.AsyncClient(address, max_tries=1) as client, asyncio.TaskGroup() as group:
         for which in range(callers):
             group.create_task(one(client, which))
         try:
@@ -136,7 +136,7 @@ async def calling(address: str, callers: int = 6) -> AsyncIterator[Seen]:
 async def until_whole(address: str, seen: Seen, within_s: float = 20.0) -> float:
     """Calls until Embed and Fuse are answered in whole; returns how long that took."""
     began = time.monotonic()
-    async with sensorium.AsyncClient(address) as client:
+    async with sensorium.AsyncClient(address, max_tries=1) as client:
         while not (await embed(client, seen, -1) and await fuse(client, seen, -1)):
             assert time.monotonic() - began < within_s, seen.table()
             await asyncio.sleep(_BACK_OFF_S)

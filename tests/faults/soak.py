@@ -142,7 +142,7 @@ async def sampled(mesh: Mesh, seconds: float, samples: dict[str, list[float]]) -
 
 async def soak(mesh: Mesh, seconds: float) -> int:
     """Runs the soak and prints what it found; returns the exit code."""
-    async with sensorium.AsyncClient(mesh.address) as client:
+    async with sensorium.AsyncClient(mesh.address, max_tries=1) as client:
         await capacity(client, min(_CAPACITY_S, seconds) / 3, seed=0)  # warms up
         most = await capacity(client, min(_CAPACITY_S, seconds), seed=1000)
         rate = SHARE * most

@@ -53,7 +53,7 @@ async def flooding(address: str, callers: int, texts: int) -> AsyncIterator[Seen
             if answer.errors:
                 await asyncio.sleep(0.02)
 
-    async with sensorium.AsyncClient(address) as client, asyncio.TaskGroup() as group:
+    async with sensorium.AsyncClient(address, max_tries=1) as client, asyncio.TaskGroup() as group:
         for which in range(callers):
             group.create_task(one(client, which))
         try:
@@ -97,7 +97,7 @@ async def test_the_orchestrator_refuses_what_is_over_its_limit_and_batch_work_fi
 
 async def _batch_codes(address: str) -> Counter[str]:
     codes: Counter[str] = Counter()
-    async with sensorium.AsyncClient(address) as client:
+    async with sensorium.AsyncClient(address, max_tries=1) as client:
         for number in range(40):
             try:
                 await client.embed([sensorium.text(f"one more {number}")], timeout_s=DEADLINE_S, priority="batch")
@@ -110,7 +110,10 @@ async def _batch_codes(address: str) -> Counter[str]:
 async def test_a_stream_is_slowed_down_and_loses_nothing(tmp_path: Path, narrow: None) -> None:
     texts = [(str(at), sensorium.text(f"{at} {LONG}")) for at in range(400)]
     with running_mesh(log_dir=tmp_path) as mesh:
-        async with flooding(mesh.address, callers=8, texts=16), sensorium.AsyncClient(mesh.address) as client:
+        async with (
+            flooding(mesh.address, callers=8, texts=16),
+            sensorium.AsyncClient(mesh.address, max_tries=1) as client,
+        ):
             answers = {key: answer async for key, answer in client.embed_stream(texts)}
     errors = {key: answer for key, answer in answers.items() if isinstance(answer, SensoriumError)}
     assert len(answers) == len(texts)

@@ -34,7 +34,7 @@ async def orchestrator(
     process = ServiceProcess("orchestrator", ("127.0.0.1", 0, 0), environ | variables, folder / "orchestrator.log")
     try:
         await asyncio.to_thread(process.wait_until_serving, 20.0)
-        async with sensorium.AsyncClient(process.address) as client:
+        async with sensorium.AsyncClient(process.address, max_tries=1) as client:
             yield process, client
     finally:
         process.terminate()

@@ -42,7 +42,7 @@ async def test_an_orchestrator_that_starts_first_turns_ready_with_its_peers(tmp_
             assert face.is_running
             await asyncio.sleep(0.02)
         assert not is_ready(face)
-        async with sensorium.AsyncClient(face.address) as client:
+        async with sensorium.AsyncClient(face.address, max_tries=1) as client:
             with pytest.raises(Unavailable) as refusal:
                 await client.embed([sensorium.text("early")], timeout_s=5)
             assert refusal.value.retry_after_s is not None

@@ -45,7 +45,7 @@ async def test_a_killed_service_fails_its_own_items_and_comes_back_without_touch
     mesh: Mesh,
 ) -> None:
     place = next(at for at, each in enumerate(mesh.services) if each.name == "vision")
-    async with sensorium.AsyncClient(mesh.address) as client:
+    async with sensorium.AsyncClient(mesh.address, max_tries=1) as client:
         await embed_until(client, set())
         mesh.services[place].process.kill()
         answers = await embed_until(client, {1})
@@ -92,7 +92,7 @@ async def test_a_terminated_service_answers_every_call_that_it_accepted(mesh: Me
     assert calls_answered(service.log) - before == seen["answered"]
     mesh.services[place] = service.successor()
     mesh.services[place].wait_until_serving(30)
-    async with sensorium.AsyncClient(mesh.address) as client:
+    async with sensorium.AsyncClient(mesh.address, max_tries=1) as client:
         await embed_until(client, set())
 
 
@@ -103,7 +103,7 @@ def calls_answered(log: Path) -> int:
 
 async def test_a_deadline_that_passes_ends_the_call_and_the_work(mesh: Mesh) -> None:
     text = mesh.service("text")
-    async with sensorium.AsyncClient(mesh.address) as client:
+    async with sensorium.AsyncClient(mesh.address, max_tries=1) as client:
         contents = [sensorium.text(f"{at} words " * 20) for at in range(256)]
         done = metric_at(text.metrics_port, "sensorium_items_total")
         for _ in range(5):
@@ -119,7 +119,7 @@ async def test_a_hung_service_costs_its_callers_no_more_than_their_deadline(mesh
     import signal
 
     audio = mesh.service("audio")
-    async with sensorium.AsyncClient(mesh.address) as client:
+    async with sensorium.AsyncClient(mesh.address, max_tries=1) as client:
         audio.process.send_signal(signal.SIGSTOP)
         try:
             started = time.monotonic()

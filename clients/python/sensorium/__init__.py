@@ -34,6 +34,7 @@ from sensorium.errors import (
     Unauthenticated,
     Unavailable,
 )
+from sensorium.ingest import Progress
 
 __version__ = _version("sensorium")
 
@@ -52,6 +53,7 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "PermissionDenied",
+    "Progress",
     "Reason",
     "ScoredLabel",
     "SensoriumError",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
@@ -21,12 +21,13 @@ from sensorium.answers import (
     read_comparison,
     read_embeddings,
     read_fusion,
-    read_item,
 )
 from sensorium.channel import Metadata, call, open_channel
 from sensorium.credentials import PemFile, channel_credentials, token_header
-from sensorium.errors import InvalidInput, SensoriumError, Unavailable
+from sensorium.errors import SensoriumError, Unavailable
+from sensorium.ingest import Contents, Ingest, OnProgress, Plan
 from sensorium.options import CallOptions, EmbedOptions, check_names, encode_options, header, refusal_of_size
+from sensorium.retries import MAX_TRIES, persistently
 from sensorium.status import from_rpc_error
 from sensorium.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 from sensorium.v1.content_pb2 import Content
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _LOST_STATUS = "Internal error from Core"
 _WHY_S = 5.0
+_LOST_RETRY_S = 0.1  # a guess: the small call that asked why was answered, so the server is there
 
 _Request = TypeVar("_Request", bound="Message")
 _Response = TypeVar("_Response", bound="Message")
@@ -52,6 +54,9 @@ class AsyncClient:
     ca: PEM file of the authorities that the server's certificate must lead to, or `system`; None speaks plain text.
     cert, key: PEM files of the client's own certificate and its key, for servers that ask for one.
     metadata: sent with every call.
+    max_tries: how often a call is made at most that the server refuses for now, RESOURCE_EXHAUSTED or UNAVAILABLE, and
+        says when to try again. The waits count in the call's `timeout_s`, and none is begun that would outlast it.
+        1 raises the first refusal.
 
     Every method raises `SensoriumError`, by the kinds of `sensorium.errors`, where the call as a whole was refused;
     what is wrong with one item stands in the answer, beside the good ones.
@@ -68,8 +73,9 @@ class AsyncClient:
         key: PemFile = None,
         insecure_token: bool = False,
         metadata: Metadata = (),
+        max_tries: int = MAX_TRIES,
     ) -> None:
-        """Opens a channel, which connects when it is first used.
+        """Opens a channel, which connects when it is first used; all calls share it.
 
         Raises:
             InvalidInput: the token has characters that no header can carry or would be sent in plain text to another
@@ -79,6 +85,7 @@ class AsyncClient:
         is_encrypted = credentials is not None
         self.address = address
         self._timeout_s = timeout_s
+        self._max_tries = max_tries
         self._metadata = [*metadata]
         if token:
             sent = token_header(token, address, is_encrypted=is_encrypted, insecure_token=insecure_token)
@@ -106,49 +113,33 @@ class AsyncClient:
         return read_embeddings(await self._call(self._stub.Embed, request, options, EmbedOptions))
 
     async def embed_stream(
-        self,
-        contents: AsyncIterator[tuple[str, Content]] | Iterable[tuple[str, Content]],
-        **options: Unpack[EmbedOptions],
-    ) -> AsyncIterator[tuple[str, NDArray[np.float32] | SensoriumError]]:
+        self, contents: Contents, *, on_progress: OnProgress | None = None, **options: Unpack[EmbedOptions]
+    ) -> AsyncGenerator[tuple[str, NDArray[np.float32] | SensoriumError], None]:
         """Yields (id, vector or error) for each (id, content), as they are ready, in whatever order that is.
 
-        No more is taken from `contents` than the mesh works on, so that any number of them streams through. Without
-        `timeout_s` the stream may last for ever. What `contents` itself raises is raised here, after the answers to all
-        that came before it.
+        Any number of contents streams through: no more than 512 of them, or 64 MiB, are taken from `contents` ahead of
+        the answers that were taken from here. A content that is refused for now is sent again when the server said, and
+        so is all that is unanswered when a stream breaks with such a refusal; up to `max_tries` times.
+
+        on_progress: told of the counts after every answer.
+
+        Without `timeout_s` the stream may last for ever. What `contents` itself raises is raised here, after the
+        answers to all that came before it.
         """
         check_names(options, EmbedOptions)
-        encode, space = encode_options(options), options.get("space", "")
-        refused: deque[tuple[str, InvalidInput]] = deque()
-        faults: list[Exception] = []
-
-        async def requests() -> AsyncIterator[orchestrator_pb2.EmbedStreamRequest]:
-            try:
-                async for key, content in _each(contents):
-                    request = orchestrator_pb2.EmbedStreamRequest(id=key, content=content, space=space, options=encode)
-                    too_large = refusal_of_size(request, "content")
-                    if too_large is None:
-                        yield request
-                    else:  # one such message would end the whole stream
-                        refused.append((key, too_large))
-            except Exception as fault:  # noqa: BLE001  # gRPC would swallow it; it is raised below instead
-                faults.append(fault)
-
-        stream = self._stub.EmbedStream(
-            requests(), timeout=options.get("timeout_s"), metadata=tuple(self._outgoing(options))
+        template = orchestrator_pb2.EmbedStreamRequest(space=options.get("space", ""), options=encode_options(options))
+        metadata = tuple(self._outgoing(options))
+        plan = Plan(
+            open_stream=lambda requests, left_s: self._stub.EmbedStream(requests, timeout=left_s, metadata=metadata),
+            why=self._why,
+            template=template,
+            timeout_s=options.get("timeout_s"),
+            max_tries=options.get("max_tries", self._max_tries),
+            patience_s=self._timeout_s,
         )
-        try:
-            async for response in stream:
-                yield response.id, read_item(response.result)
-                while refused:
-                    yield refused.popleft()
-        except grpc.aio.AioRpcError as error:
-            raise await self._why(error) from None
-        finally:
-            stream.cancel()
-        for answer in refused:
-            yield answer
-        if faults:
-            raise faults[0]
+        async with contextlib.aclosing(Ingest(plan, contents).answers(on_progress)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def _why(self, error: grpc.aio.AioRpcError) -> SensoriumError:
         """Returns the error of a stream, for which a small call is asked where gRPC has lost it.
@@ -159,10 +150,13 @@ class AsyncClient:
         if error.details() != _LOST_STATUS:
             return from_rpc_error(error)
         try:
-            await self.describe(timeout_s=_WHY_S)
+            await self.describe(timeout_s=_WHY_S, max_tries=1)
         except SensoriumError as reason:  # a token that is not good, a server that drains
             return reason
-        return Unavailable("the server ended the stream, and its reason was lost on the way; send the rest again")
+        return Unavailable(
+            "the server ended the stream, and its reason was lost on the way; send the rest again",
+            retry_after_s=_LOST_RETRY_S,
+        )
 
     async def compare(
         self,
@@ -240,21 +234,15 @@ class AsyncClient:
         too_large = refusal_of_size(request, "")
         if too_large is not None:
             raise too_large
+        metadata = self._outgoing(options)
+
+        async def attempt(left_s: float | None) -> _Response:
+            return await call(method, request, timeout_s=left_s, metadata=metadata)
+
         timeout_s = options.get("timeout_s", self._timeout_s)
-        return await call(method, request, timeout_s=timeout_s, metadata=self._outgoing(options))
+        return await persistently(attempt, timeout_s, options.get("max_tries", self._max_tries))
 
     def _outgoing(self, options: CallOptions | EmbedOptions) -> Metadata:
         request_id = options.get("request_id") or uuid.uuid4().hex
         priority = options.get("priority", "interactive")
         return [*self._metadata, header("x-request-id", request_id), header("x-priority", priority)]
-
-
-async def _each(
-    contents: AsyncIterator[tuple[str, Content]] | Iterable[tuple[str, Content]],
-) -> AsyncIterator[tuple[str, Content]]:
-    if isinstance(contents, AsyncIterator):
-        async for pair in contents:
-            yield pair
-        return
-    for pair in contents:
-        yield pair

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium import vectors
+from sensorium.display import MOST_ROWS, comparison_html, rankings_html, shape_of, vectors_html
 from sensorium.errors import SensoriumError
 from sensorium.status import from_status
 from sensorium.v1 import content_pb2, embedding_pb2, orchestrator_pb2
@@ -25,7 +26,7 @@ def _raise_first(errors: Mapping[int, SensoriumError]) -> None:
         raise errors[place]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Embeddings:
     """One vector a content, in order.
 
@@ -42,8 +43,14 @@ class Embeddings:
         """Raises the first error, if there is one."""
         _raise_first(self.errors)
 
+    def __repr__(self) -> str:
+        return f"Embeddings({shape_of(self.vectors)}, space={self.space!r}, errors={len(self.errors)})"
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        return vectors_html(repr(self), self.vectors, self.errors)
+
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """How alike each query is to each candidate.
 
@@ -63,6 +70,13 @@ class Comparison:
         _raise_first(self.query_errors)
         _raise_first(self.candidate_errors)
 
+    def __repr__(self) -> str:
+        count = len(self.query_errors) + len(self.candidate_errors)
+        return f"Comparison({shape_of(self.scores)}, space={self.space!r}, errors={count})"
+
+    def _repr_html_(self) -> str:
+        return comparison_html(repr(self), self.scores, self.query_errors, self.candidate_errors)
+
 
 @dataclass(frozen=True)
 class ScoredLabel:
@@ -74,7 +88,7 @@ class ScoredLabel:
     probability: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Classification:
     """A ranking of labels for each content, the best first; an empty one where the content failed (see `errors`)."""
 
@@ -87,8 +101,17 @@ class Classification:
         """Raises the first error, if there is one."""
         _raise_first(self.errors)
 
+    def __repr__(self) -> str:
+        best = ", ".join(repr(ranking[0].name) if ranking else "None" for ranking in self.rankings[:MOST_ROWS])
+        more = ", …" if len(self.rankings) > MOST_ROWS else ""
+        return f"Classification([{best}{more}], space={self.space!r}, errors={len(self.errors)})"
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        rows = [[(each.name, each.score, each.probability) for each in ranking] for ranking in self.rankings]
+        return rankings_html(f"Classification of {len(rows)} in {self.space}", rows, self.errors)
+
+
+@dataclass(frozen=True, repr=False)
 class Fusion:
     """One joint vector an item.
 
@@ -109,6 +132,12 @@ class Fusion:
         """Raises the first error of an item, if there is one."""
         _raise_first(self.errors)
 
+    def __repr__(self) -> str:
+        return f"Fusion({shape_of(self.vectors)}, space={self.space!r}, errors={len(self.errors)})"
+
+    def _repr_html_(self) -> str:
+        return vectors_html(repr(self), self.vectors, self.errors)
+
 
 def read_item(result: embedding_pb2.ItemResult) -> NDArray[np.float32] | SensoriumError:
     """Returns the vector (dim,) float32 of one result, or its error."""
@@ -125,15 +154,30 @@ def read_embeddings(response: orchestrator_pb2.EmbedResponse) -> Embeddings:
 def read_comparison(response: orchestrator_pb2.CompareResponse) -> Comparison:
     """Returns the answer to `Compare`."""
     shape = (response.query_count, response.candidate_count)
+    scores, probabilities = _matrices(response)
     return Comparison(
-        scores=np.fromiter(response.scores, np.float32).reshape(shape),
-        probabilities=np.fromiter(response.probabilities, np.float32).reshape(shape)
-        if response.probabilities
-        else None,
+        scores=scores.reshape(shape),
+        probabilities=probabilities.reshape(shape) if response.probabilities else None,
         query_errors=_content_errors(response.query_errors),
         candidate_errors=_content_errors(response.candidate_errors),
         space=response.space,
         receipt=response.receipt,
+    )
+
+
+def _matrices(
+    response: orchestrator_pb2.CompareResponse,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns scores and probabilities, each flat, by their form on the wire: see `vectors.floats_of`."""
+    kind = orchestrator_pb2.CompareResponse
+    wire = response.SerializeToString()
+    counts = kind(query_count=response.query_count, candidate_count=response.candidate_count).SerializeToString()
+    head = counts + vectors.packed_head(kind.SCORES_FIELD_NUMBER, len(response.scores))
+    after = head + wire[len(head) : len(head) + 4 * len(response.scores)]
+    second = after + vectors.packed_head(kind.PROBABILITIES_FIELD_NUMBER, len(response.probabilities))
+    return (
+        vectors.floats_of(response.scores, wire, head),
+        vectors.floats_of(response.probabilities, wire, second),
     )
 
 

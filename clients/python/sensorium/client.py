@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import queue
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -19,7 +20,9 @@ from sensorium.answers import Classification, Comparison, Embeddings, Fusion
 from sensorium.channel import Metadata
 from sensorium.credentials import PemFile
 from sensorium.errors import SensoriumError
+from sensorium.ingest import OnProgress, Progress
 from sensorium.options import CallOptions, EmbedOptions
+from sensorium.retries import MAX_TRIES
 from sensorium.v1 import orchestrator_pb2
 from sensorium.v1.content_pb2 import Content
 from sensorium.v1.orchestrator_pb2 import FusePart, Label
@@ -30,7 +33,8 @@ _T = TypeVar("_T")
 class Client:
     """Talks to an orchestrator; every method is that of `AsyncClient`, and waits. Any number of threads may share it.
 
-    Use it as a context manager, or `close` it.
+    Use it as a context manager, or `close` it. The loop is its own, so it works where another one runs: in a notebook,
+    in a web server's handler (which it blocks; there, take `AsyncClient`).
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Client:
         key: PemFile = None,
         insecure_token: bool = False,
         metadata: Metadata = (),
+        max_tries: int = MAX_TRIES,
     ) -> None:
         """Starts the loop's thread and opens a channel, which connects when it is first used."""
         self._loop = asyncio.new_event_loop()
@@ -60,6 +65,7 @@ class Client:
                 key=key,
                 insecure_token=insecure_token,
                 metadata=metadata,
+                max_tries=max_tries,
             )
 
         try:
@@ -88,16 +94,26 @@ class Client:
         return self._wait(self._client.embed(contents, **options))
 
     def embed_stream(
-        self, contents: Iterable[tuple[str, Content]], **options: Unpack[EmbedOptions]
+        self,
+        contents: Iterable[tuple[str, Content]],
+        *,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[EmbedOptions],
     ) -> Iterator[tuple[str, NDArray[np.float32] | SensoriumError]]:
-        """Yields (id, vector or error) for each (id, content) as they are ready; see `AsyncClient.embed_stream`."""
-        stream = self._client.embed_stream(_off_the_loop(contents), **options)
+        """Yields (id, vector or error) for each (id, content) as they are ready; see `AsyncClient.embed_stream`.
+
+        `contents` is read from a thread of its own, so that it may block; `on_progress` is called in the caller's.
+        """
+        told: deque[Progress] = deque(maxlen=1)
+        stream = self._client.embed_stream(_off_the_loop(contents), on_progress=told.append, **options)
         try:
             while (answer := self._wait(_next(stream))) is not None:
+                if on_progress is not None:
+                    on_progress(told[0])
                 yield answer
         finally:
             if not self._loop.is_closed():  # then the stream went with the client
-                self._wait(stream.aclose())  # type: ignore[attr-defined]  # an async generator has it
+                self._wait(stream.aclose())
 
     def compare(
         self,

@@ -27,11 +27,13 @@ class CallOptions(TypedDict, total=False):
     timeout_s: seconds until the call is given up; the client's `timeout_s` where it is not given.
     request_id: an id that also stands in the logs and traces of the mesh; made where it is not given.
     priority: `interactive` (the default) goes before `batch` in every queue.
+    max_tries: how often the call is made at most; the client's `max_tries` where it is not given.
     """
 
     timeout_s: float
     request_id: str
     priority: Literal["interactive", "batch"]
+    max_tries: int
 
 
 class EncodeOptions(TypedDict, total=False):

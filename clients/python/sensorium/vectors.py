@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from sensorium.errors import InvalidInput, Reason
 from sensorium.v1 import embedding_pb2
 from sensorium.v1.embedding_pb2 import Embedding
 
-_VALUES_TAG = embedding_pb2.Embedding.VALUES_FIELD_NUMBER << 3 | 2  # of a field with a length
+_VALUES_FIELD = embedding_pb2.Embedding.VALUES_FIELD_NUMBER
 _LONGEST_SPACE = 200  # of what is remembered of a caller's names
 
 # How far from 1 the length of a vector may be that was scaled and then packed into 8 bits.
@@ -43,12 +44,26 @@ def write(
 @lru_cache(maxsize=256)
 def _head(space: str, dim: int) -> bytes:
     """Returns what comes before the components on the wire."""
-    size, length = 4 * dim, bytearray([_VALUES_TAG])
+    return Embedding(space=space).SerializeToString() + packed_head(_VALUES_FIELD, dim)
+
+
+def packed_head(field_number: int, count: int) -> bytes:
+    """Returns the tag and the length that come before `count` packed floats on the wire."""
+    tag = field_number << 3 | 2  # of a field with a length; below 16, one byte
+    size, head = 4 * count, bytearray([tag])
     while size > 0x7F:
-        length.append(size & 0x7F | 0x80)
+        head.append(size & 0x7F | 0x80)
         size >>= 7
-    length.append(size)
-    return Embedding(space=space).SerializeToString() + bytes(length)
+    head.append(size)
+    return bytes(head)
+
+
+def floats_of(values: Sequence[float], wire: bytes, head: bytes) -> NDArray[np.float32]:
+    """Returns packed floats (n,) from the wire form of their message, which starts with `head`; else from `values`."""
+    count = len(values)
+    if not count or not wire.startswith(head):  # the order of fields on the wire is a habit, not a promise
+        return np.fromiter(values, np.float32, count)
+    return np.frombuffer(wire, "<f4", count, len(head)).astype(np.float32)
 
 
 @lru_cache(maxsize=256)
@@ -58,11 +73,8 @@ def _tail(dim: int) -> bytes:
 
 def _floats(embedding: Embedding) -> NDArray[np.float32]:
     """Returns the values of a message (n,)."""
-    count, wire = len(embedding.values), embedding.SerializeToString()
-    head = _head(embedding.space[:_LONGEST_SPACE], count)
-    if not count or not wire.startswith(head):  # the order of fields on the wire is a habit, not a promise
-        return np.fromiter(embedding.values, np.float32, count)
-    return np.frombuffer(wire, "<f4", count, len(head)).astype(np.float32)
+    head = _head(embedding.space[:_LONGEST_SPACE], len(embedding.values))
+    return floats_of(embedding.values, embedding.SerializeToString(), head)
 
 
 def read(embedding: Embedding) -> NDArray[np.float32]:

@@ -108,9 +108,9 @@ async def test_a_call_goes_through_every_hop_and_nobody_else_s_does(tmp_path: Pa
             assert len(found.vectors) == 1
             assert not found.errors
         async with mesh.client(USER) as client:
-            await client.embed([sensorium.text("a red circle")] * 20)
+            await client.embed([sensorium.text("a red circle")] * 20, max_tries=1)
             with pytest.raises(Overloaded) as over:
-                await client.embed([sensorium.text("a red circle")] * 20)
+                await client.embed([sensorium.text("a red circle")] * 20, max_tries=1)
             assert over.value.reason is Reason.QUOTA_EXCEEDED
         own = mesh.authority.issue("client").write(tmp_path, "client")  # of the right authority, and the wrong name
         text = f"127.0.0.1:{mesh.text.port}"

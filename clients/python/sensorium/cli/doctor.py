@@ -108,7 +108,7 @@ async def _called(address: str, timeout_s: float) -> list[Finding]:
     if mesh is None:
         return findings
     findings += check_mesh(mesh, version("sensorium"))
-    async with sensorium.AsyncClient(address, **current_login()) as client:
+    async with sensorium.AsyncClient(address, max_tries=1, **current_login()) as client:  # to see refusals
         return findings + await check_modalities(client, _served(mesh), timeout_s)
 
 
