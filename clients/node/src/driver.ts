@@ -30,7 +30,13 @@ interface Json<Message> {
 
 type Started = (call: Pick<ClientUnaryCall, "on">) => void;
 /** Runs a case and hands on the responses as they come, in JSON. */
-type Run = (one: Case, sent: Metadata, options: Partial<CallOptions>, started: Started, took: (json: unknown) => void) => Promise<void>;
+type Run = (
+  one: Case,
+  sent: Metadata,
+  options: Partial<CallOptions>,
+  started: Started,
+  took: (json: unknown) => void,
+) => Promise<void>;
 
 function unaryRun<Request, Response>(
   method: UnaryMethod<Request, Response>,
@@ -83,7 +89,8 @@ async function answer(one: Case, run: Run | undefined, token?: string): Promise<
     status = isServiceError(error) ? statusOf(error) : Status.create({ code: Code.UNKNOWN, message: String(error) });
   }
   const details = status.details.map((any) => Any.toJSON(any));
-  return { case: one.case, status: Code[status.code], message: status.message, responses, details, metadata: Object.fromEntries(came) };
+  const { code, message } = status;
+  return { case: one.case, status: Code[code], message, responses, details, metadata: Object.fromEntries(came) };
 }
 
 /** Puts the content of an Any in place of its bytes, as protobuf's JSON mapping has it; for JSON.stringify. */
@@ -91,7 +98,8 @@ function unpack(_key: string, json: unknown): unknown {
   if (typeof json !== "object" || json === null || !("typeUrl" in json)) return json;
   const { typeUrl, value } = Any.fromJSON(json);
   for (const kind of [BadRequest, ErrorInfo]) {
-    if (typeUrl.endsWith(`/${kind.$type}`)) return { "@type": typeUrl, ...kind.toJSON(kind.decode(value) as never) as object };
+    if (!typeUrl.endsWith(`/${kind.$type}`)) continue;
+    return { "@type": typeUrl, ...(kind.toJSON(kind.decode(value) as never) as object) }; // each kind takes its own message
   }
   if (typeUrl.endsWith(`/${RetryInfo.$type}`)) {
     const delayMs = retryDelayMs(Status.create({ details: [{ typeUrl, value }] })) ?? 0;
