@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -38,16 +39,27 @@ def test_every_part_of_the_contract_is_explained(contract: FileDescriptorSet) ->
 
 
 def test_a_generic_client_embeds_by_reflection_alone(tmp_path: Path) -> None:
-    with running_mesh(log_dir=tmp_path) as mesh, insecure_channel(mesh.address) as channel:
+    with running_mesh(log_dir=tmp_path) as mesh:
+        text = next(service.address for service in mesh.services if service.name == "text")
+        embedded = _called(mesh.address, "OrchestratorService", "Embed", {"contents": [{"text": "three"}]})
+        encoded = _called(text, "TextEncoderService", "EncodeText", {"texts": ["three"]})
+    (vector,), (same,) = ([result["embedding"] for result in each["results"]] for each in (embedded, encoded))
+    assert vector["space"] == "tiny@1"
+    assert sum(value**2 for value in vector["values"]) == pytest.approx(1)
+    assert same == vector
+
+
+def _called(address: str, service: str, method: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Calls a method with what the server's reflection says of it, and returns the answer. Any: protobuf's JSON."""
+    with insecure_channel(address) as channel:
         known = ProtoReflectionDescriptorDatabase(channel)
-        assert "sensorium.v1.OrchestratorService" in known.get_services()
-        method = DescriptorPool(known).FindServiceByName("sensorium.v1.OrchestratorService").methods_by_name["Embed"]
-        request = json_format.ParseDict({"contents": [{"text": "three"}]}, GetMessageClass(method.input_type)())
+        name = f"sensorium.v1.{service}"
+        assert name in known.get_services()
+        described = DescriptorPool(known).FindServiceByName(name).methods_by_name[method]
         call: UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
-            f"/{method.containing_service.full_name}/{method.name}",
+            f"/{name}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=GetMessageClass(method.output_type).FromString,
+            response_deserializer=GetMessageClass(described.output_type).FromString,
         )
-        (result,) = json_format.MessageToDict(call(request, timeout=10))["results"]
-    assert result["embedding"]["space"] == "tiny@1"
-    assert sum(value**2 for value in result["embedding"]["values"]) == pytest.approx(1)
+        message = json_format.ParseDict(request, GetMessageClass(described.input_type)())
+        return json_format.MessageToDict(call(message, timeout=10))
