@@ -21,11 +21,10 @@ TRAIN := $(VENV)/.installed-train
 BENCH := $(VENV)/.installed-bench
 LINT_K8S := build/lint-k8s
 TOOLS := build/tools
-TRITON := build/tritonclient
 SERVICES := text vision audio fusion orchestrator
 ENGINE ?= $(shell command -v docker || command -v podman)
 
-.PHONY: help demo up test test-clients client-protos lint types proto lint-proto breaking tag-contract contract lint-k8s faults soak overload bench data train train-smoke clean
+.PHONY: help demo up test test-kserve test-clients client-protos lint types proto lint-proto breaking tag-contract contract lint-k8s faults soak overload bench data train train-smoke clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -37,7 +36,7 @@ demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop
 up: $(RUN) ## Start the mesh and leave it running until Ctrl-C
 	$(BIN)/sensorium up $(ARGS)
 
-test: lint types $(TRITON)/.installed ## Lint, check types and run the tests
+test: lint types build/tritonclient/.installed ## Lint, check types and run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV) ## Check style, format and import rules
@@ -106,6 +105,9 @@ audit: $(TOOLS)/.installed ## Look for known vulnerabilities in what the images 
 client-protos: $(RUN) ## Lay all protos that other languages generate from into OUT=build/client-protos
 	clients/protos.sh $(or $(OUT),build/client-protos)
 
+test-kserve: $(DEV) build/kserve/.installed ## Ask a mesh with KServe's own client (450 MB of packages)
+	$(BIN)/python -m pytest tests/open_inference/test_kserve.py $(ARGS)
+
 test-clients: $(DEV) ## Build the client of each language and hold it to the cases of clients/conformance; ARGS="--only node,go"
 	$(BIN)/python -m clients.conformance $(ARGS)
 
@@ -156,9 +158,10 @@ $(TOOLS)/.installed: requirements/tools.txt
 	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --requirement requirements/tools.txt
 	touch $@
 
-$(TRITON)/.installed: tests/open_inference/requirements.txt
-	"$(PYTHON)" -m venv $(TRITON)
-	$(TRITON)/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/open_inference/requirements.txt
+# Clients of the Open Inference Protocol that are not ours, each in an environment of its own.
+build/tritonclient/.installed build/kserve/.installed: build/%/.installed: tests/open_inference/%.txt
+	"$(PYTHON)" -m venv build/$*
+	build/$*/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	touch $@
 
 $(LINT_K8S)/.installed: k8s/lint/requirements.txt k8s/lint/kubectl.sh

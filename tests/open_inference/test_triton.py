@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-import soundfile
 
 import sensorium
 from sensorium.cli.mesh import Mesh, running_mesh
 from shared.hosting.config import HostingConfig
+from tests.open_inference.strangers import answer_of, given
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "build" / "tritonclient" / "bin" / "python"
@@ -28,42 +24,13 @@ SHIPPED = HostingConfig().models
 TEXTS = ["three", "Grüße, 三"]
 
 
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(log_dir=tmp_path_factory.mktemp("logs")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A picture and a sound, as whole files."""
-    pixels = np.full((40, 60, 3), 250, np.uint8)
-    cv2.putText(pixels, "3", (10, 35), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (0, 0, 0), 3)
-    sound = tmp_path_factory.mktemp("sound") / "sound.wav"
-    soundfile.write(sound, np.sin(np.arange(8000) / 9).astype(np.float32), 16_000)
-    return {"image": bytes(cv2.imencode(".png", pixels)[1]), "audio": sound.read_bytes()}
+def address_of(mesh: Mesh, name: str) -> str:
+    return next(each.address for each in mesh.services if each.name == name)
 
 
 def triton(step: str, address: str, **asked: Any) -> Any:
     """Runs a step; Any: JSON."""
-    done = subprocess.run(
-        [PYTHON, Path(__file__).with_name("triton.py"), step],
-        input=json.dumps({"address": address, **asked}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def given(*elements: str | bytes) -> list[str]:
-    return [base64.b64encode(each.encode() if isinstance(each, str) else each).decode() for each in elements]
-
-
-def address_of(mesh: Mesh, name: str) -> str:
-    return next(each.address for each in mesh.services if each.name == name)
+    return answer_of([PYTHON, Path(__file__).with_name("triton.py"), step], address=address, **asked)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("text", "text"), ("vision", "image"), ("audio", "audio")])
