@@ -17,7 +17,8 @@ from services.audio.live import LiveWindows
 from services.audio.preprocess import AudioNumbers
 from shared.hosting import results
 from shared.hosting.repository import Repository
-from shared.inference.encoder import Encoded, Encoder
+from shared.inference.encoded import Encoded
+from shared.inference.encoder import Encoder
 from shared.serving.call import current_call
 from shared.serving.streams import patiently
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sensorium import vectors
+from sensorium.contents import MODALITY_OF
 from sensorium.errors import InvalidInput
-from sensorium.v1 import content_pb2, model_pb2
+from sensorium.v1 import model_pb2
 from sensorium.v1.embedding_pb2 import EncodeOptions
 from sensorium.v1.fusion_pb2 import FusionItem, FusionPart, FusionServiceFuseRequest
 from services.fusion.preprocess import Parts
@@ -16,12 +17,6 @@ from services.fusion.servicer import FusionServicer
 from shared.hosting.open_inference import Answer, Native
 from shared.hosting.repository import Repository
 from shared.serving.open_inference.models import Context, Elements, Tensor
-
-_MODALITIES = {
-    "text": content_pb2.MODALITY_TEXT,
-    "image": content_pb2.MODALITY_IMAGE,
-    "audio": content_pb2.MODALITY_AUDIO,
-}
 
 
 def native(servicer: FusionServicer, repository: Repository[Parts]) -> Native:
@@ -47,10 +42,10 @@ def _check_options(options: EncodeOptions) -> None:
 
 
 def _tensors(model: model_pb2.Model) -> Sequence[Tensor]:
-    return [Tensor(name, "FP32", [-1, model.dim]) for name in _MODALITIES]
+    return [Tensor(name, "FP32", [-1, model.dim]) for name in MODALITY_OF]
 
 
 def _parts(name: str, rows: Elements, space: str) -> Sequence[FusionPart]:
-    if name not in _MODALITIES or not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32:
-        raise InvalidInput(f"has {name[:80]!r}; give {', '.join(_MODALITIES)} as FP32 [n, dim]", field="inputs")
-    return [FusionPart(embedding=vectors.write(row, space), modality=_MODALITIES[name]) for row in rows]
+    if name not in MODALITY_OF or not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32:
+        raise InvalidInput(f"has {name[:80]!r}; give {', '.join(MODALITY_OF)} as FP32 [n, dim]", field="inputs")
+    return [FusionPart(embedding=vectors.write(row, space), modality=MODALITY_OF[name]) for row in rows]

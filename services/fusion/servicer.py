@@ -18,7 +18,8 @@ from services.fusion.preprocess import Parts, alone
 from services.fusion.read import read_item, read_vector
 from shared.hosting import results
 from shared.hosting.repository import Repository
-from shared.inference.encoder import Encoded, Encoder
+from shared.inference.encoded import Encoded
+from shared.inference.encoder import Encoder
 from shared.serving.call import current_call
 
 if TYPE_CHECKING:

@@ -6,15 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sensorium.contents import MODALITY_OF
 from sensorium.errors import InvalidInput, Reason, SensoriumError
 from sensorium.v1 import content_pb2
 from sensorium.v1.content_pb2 import Content
-
-MODALITY_OF: Mapping[str, content_pb2.Modality.ValueType] = {
-    "text": content_pb2.MODALITY_TEXT,
-    "image": content_pb2.MODALITY_IMAGE,
-    "audio": content_pb2.MODALITY_AUDIO,
-}
 
 # An encoder says `images[2].data`, the fusion service `embeddings[2].values`.
 _ITEM = re.compile(r"^\w+\[\d+\]\.?")

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import vectors
+from sensorium.contents import MODALITY_OF
 from sensorium.errors import InvalidInput, SensoriumError
-from sensorium.status import from_status
 from sensorium.v1 import content_pb2, model_pb2
-from sensorium.v1.embedding_pb2 import EncodeOptions, ItemResult
+from sensorium.v1.embedding_pb2 import EncodeOptions
 from sensorium.v1.orchestrator_pb2 import EmbedRequest, SpaceDescription
 from services.orchestrator.describe import described_spaces
 from services.orchestrator.embed import embed
@@ -19,13 +18,10 @@ from services.orchestrator.limiter import Limiter
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.models import load_model, unload_model
 from services.orchestrator.spaces import natural
-from shared.serving.open_inference.models import Asked, Context, Elements, Inferred, Served, Tensor
+from shared.serving.open_inference.models import Asked, Context, Elements, Inferred, Served, Tensor, renamed
+from shared.serving.open_inference.tensors import stacked
 
-_NAMES = {
-    content_pb2.MODALITY_TEXT: "text",
-    content_pb2.MODALITY_IMAGE: "image",
-    content_pb2.MODALITY_AUDIO: "audio",
-}
+_NAMES = {modality: name for name, modality in MODALITY_OF.items()}
 
 
 class Spaces:
@@ -59,8 +55,8 @@ class Spaces:
             with self._limiter.entered():
                 response = await embed(request, self._mesh, self._max_items)
         except SensoriumError as error:
-            raise _renamed(error) from None
-        rows = _rows(response.results, places)
+            raise renamed(error, {"contents": "inputs", "space": "model_name"}) from None
+        rows = stacked(response.results, places)
         return Inferred(_divided(rows, asked.inputs), response.receipt, asked.options.model)
 
     async def load(self, model: str, context: Context) -> None:
@@ -102,23 +98,9 @@ def _text(element: bytes, field: str) -> str:
         raise InvalidInput("is no UTF-8", field=field) from None
 
 
-def _rows(results: Sequence[ItemResult], places: Sequence[str]) -> Sequence[NDArray[np.float32]]:
-    """Returns the vectors; raises the error of the first item that has none."""
-    for result, place in zip(results, places, strict=True):
-        if result.HasField("error"):
-            raise from_status(result.error).at(place)
-    return [vectors.read(result.embedding) for result in results]
-
-
-def _divided(rows: Sequence[NDArray[np.float32]], inputs: Mapping[str, Elements]) -> Mapping[str, NDArray[np.float32]]:
+def _divided(rows: NDArray[np.float32], inputs: Mapping[str, Elements]) -> Mapping[str, NDArray[np.float32]]:
     outputs, start = {}, 0
     for name, elements in inputs.items():
-        outputs[f"{name}_embedding"] = np.stack(rows[start : start + len(elements)])
+        outputs[f"{name}_embedding"] = rows[start : start + len(elements)]
         start += len(elements)
     return outputs
-
-
-def _renamed(error: SensoriumError) -> SensoriumError:
-    if error.field.startswith("options."):
-        return error.at(f"parameters[{error.field.removeprefix('options.')}]")
-    return error.at({"contents": "inputs", "space": "model_name"}.get(error.field, error.field))

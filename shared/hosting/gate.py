@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.hosting.repository import Repository
 from shared.serving.call import Call
+from shared.serving.open_inference.models import INFER
 
 
 class QueueGate:
@@ -17,7 +18,7 @@ class QueueGate:
 
     def __init__(self, service: str, repository: Repository[Any]) -> None:
         """Takes the full name of the service, and its models (Any: of whatever inputs)."""
-        self._prefixes = (f"/{service}/", "/inference.GRPCInferenceService/ModelInfer")
+        self._prefixes = (f"/{service}/", INFER)
         self._repository = repository
 
     def guards(self, method: str) -> bool:

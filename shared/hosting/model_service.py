@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sensorium.contents import MODALITY_OF
 from sensorium.errors import InvalidInput, Reason
 from sensorium.v1 import content_pb2, model_pb2, model_pb2_grpc
 from shared.hosting.repository import Repository
@@ -21,12 +22,6 @@ _TASKS = {
     "fuse": model_pb2.MODEL_TASK_FUSE,
     "project": model_pb2.MODEL_TASK_PROJECT,
     "predict": model_pb2.MODEL_TASK_PREDICT,
-}
-_MODALITIES = {
-    "": content_pb2.MODALITY_UNSPECIFIED,
-    "text": content_pb2.MODALITY_TEXT,
-    "image": content_pb2.MODALITY_IMAGE,
-    "audio": content_pb2.MODALITY_AUDIO,
 }
 _ACTIVATIONS = {"softmax": model_pb2.ACTIVATION_SOFTMAX, "sigmoid": model_pb2.ACTIVATION_SIGMOID}
 
@@ -72,7 +67,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             name=manifest.name,
             version=manifest.version,
             task=_TASKS[manifest.task],
-            modality=_MODALITIES[manifest.modality],
+            modality=MODALITY_OF.get(manifest.modality, content_pb2.MODALITY_UNSPECIFIED),
             space=manifest.space,
             source_space=manifest.source_space,
             dim=manifest.dim,

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import vectors
 from sensorium.errors import InvalidInput, SensoriumError
-from sensorium.status import from_status
 from sensorium.v1 import embedding_pb2, model_pb2
 from shared.hosting.model_service import ModelServicer
 from shared.hosting.repository import Repository
 from shared.inference.encoder import Encoder
 from shared.inference.package import version_key
-from shared.serving.open_inference.models import Asked, Context, Elements, Inferred, Served, Tensor
+from shared.serving.open_inference.models import Asked, Context, Elements, Inferred, Served, Tensor, renamed
+from shared.serving.open_inference.tensors import stacked
 
 OUTPUT = "embedding"
 
@@ -83,11 +82,13 @@ class HostedModels:
 
     async def infer(self, asked: Asked, context: Context) -> Inferred:
         """Makes the service's own call; one item that fails is the error of the whole."""
+        given = next(iter(asked.inputs))
         try:
             results, receipt = await self._native.call(asked.inputs, asked.options, context)
-            return Inferred({OUTPUT: stacked(results)}, receipt, results[0].embedding.space)
         except SensoriumError as error:
-            raise renamed(error, self._native.field, asked) from None
+            raise renamed(error, {self._native.field: asked.field(given)}) from None
+        fields = [asked.field(given, item) for item in range(len(results))]
+        return Inferred({OUTPUT: stacked(results, fields)}, receipt, results[0].embedding.space)
 
     async def load(self, model: str, context: Context) -> None:
         """Loads a package of the folder."""
@@ -106,26 +107,3 @@ class HostedModels:
             outputs=[Tensor(OUTPUT, "FP32", [-1, model.dim])],
             is_ready=model.state == model_pb2.MODEL_STATE_READY,
         )
-
-
-def stacked(results: Sequence[embedding_pb2.ItemResult]) -> NDArray[np.float32]:
-    """Returns vectors as one array (n, dim) float32.
-
-    Raises:
-        SensoriumError: that of the first item that failed.
-    """
-    for result in results:
-        if result.HasField("error"):
-            raise from_status(result.error)
-    return np.stack([vectors.read(result.embedding) for result in results])
-
-
-def renamed(error: SensoriumError, items: str, asked: Asked) -> SensoriumError:
-    """Returns an error of the native call with its field as the caller of the protocol knows it."""
-    if error.field.startswith(items):
-        item = error.field[len(items) :].partition("]")[0].removeprefix("[")
-        place = int(item) if item.isdigit() else None
-        return error.at(asked.field(next(iter(asked.inputs)), place))
-    if error.field.startswith("options."):
-        return error.at(f"parameters[{error.field.removeprefix('options.')}]")
-    return error

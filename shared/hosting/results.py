@@ -14,7 +14,7 @@ from sensorium import vectors
 from sensorium.errors import InvalidInput, Reason, SensoriumError
 from sensorium.status import to_status
 from sensorium.v1 import embedding_pb2
-from shared.inference.encoder import Encoded
+from shared.inference.encoded import Encoded
 from shared.inference.manifest import Manifest
 from shared.inference.package import Package
 

@@ -13,12 +13,10 @@ from functools import partial
 from itertools import chain
 from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sensorium.errors import DeadlineExceeded, SensoriumError
 from shared.inference.admission import Admission
-from shared.inference.cache import Known, ModelCache
+from shared.inference.cache import ModelCache
+from shared.inference.encoded import Encoded, Ready, joined, recalled, remember
 from shared.inference.faults import as_bug
 from shared.inference.features import Features, Prepared
 from shared.inference.flights import Asked, Flights
@@ -43,40 +41,6 @@ class Pools:
     prepare: Executor
     compute: Executor
     workers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One input's answer.
-
-    vectors: (rows, dim) float32 as the model gave them, not normalised; one row but for clips cut into windows.
-    spans_ms: start and end of each row within a clip; empty for other inputs.
-    unit_count: tokens, pixels or milliseconds of the input.
-    batch_size: of the largest batch that was computed for it; 0 where none was.
-    """
-
-    vectors: NDArray[np.float32]
-    spans_ms: Sequence[tuple[int, int]]
-    unit_count: int
-    preprocess_ns: int
-    queue_ns: int
-    inference_ns: int
-    batch_size: int
-
-    @property
-    def is_cached(self) -> bool:
-        """Whether its vectors came from the cache, or from what was computed for another caller."""
-        return self.batch_size == 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """One input after preprocessing; the keys are those of the cache, empty where there is none."""
-
-    key: bytes
-    prepared: Prepared
-    row_keys: Sequence[bytes]
-    preprocess_ns: int
 
 
 class Encoder(Generic[_Input]):
@@ -171,7 +135,7 @@ class Encoder(Generic[_Input]):
         if self._cache is None:
             return await self._encode_new([(each, b"") for each in inputs], deadline, priority)
         keys = await self._cache.keys(inputs)
-        kept = [_recalled(key, self._cache) for key in keys]
+        kept = [recalled(key, self._cache) for key in keys]
         new = [(each, key) for each, key, answer in zip(inputs, keys, kept, strict=True) if answer is None]
         self._cache.observer.looked_up(hits=len(inputs) - len(new), misses=0)
         computed = iter(await self._encode_new(new, deadline, priority))
@@ -222,7 +186,7 @@ class Encoder(Generic[_Input]):
         asked = [[] if isinstance(each, SensoriumError) else self._ask(each, deadline, priority) for each in ready]
         try:
             answers = [
-                each if isinstance(each, SensoriumError) else await _joined(each, rows)
+                each if isinstance(each, SensoriumError) else await joined(each, rows)
                 for each, rows in zip(ready, asked, strict=True)
             ]
         finally:
@@ -232,12 +196,12 @@ class Encoder(Generic[_Input]):
             if isinstance(answer, SensoriumError):
                 self._observer.item_failed(answer.reason)
         if self._cache is not None:
-            _remember(ready, answers, self._cache)
+            remember(ready, answers, self._cache)
         return answers
 
     async def _prepared(
         self, items: Sequence[_Item[_Input]], deadline: float, priority: Priority, room: _Room
-    ) -> Sequence[_Ready | SensoriumError]:
+    ) -> Sequence[Ready | SensoriumError]:
         try:
             if len(items) == 1 and (isinstance(items[0][0], Prepared) or self._is_quick(items[0][0])):
                 ready = self._prepare_all(items, deadline)
@@ -257,10 +221,10 @@ class Encoder(Generic[_Input]):
                 self._observer.prepared(each.preprocess_ns / 1e9)
         return ready
 
-    def _prepare_all(self, items: Sequence[_Item[_Input]], deadline: float) -> Sequence[_Ready | SensoriumError]:
+    def _prepare_all(self, items: Sequence[_Item[_Input]], deadline: float) -> Sequence[Ready | SensoriumError]:
         return [self._prepare_one(item, key, deadline) for item, key in items]
 
-    def _prepare_one(self, item: _Input | Prepared, key: bytes, deadline: float) -> _Ready | SensoriumError:
+    def _prepare_one(self, item: _Input | Prepared, key: bytes, deadline: float) -> Ready | SensoriumError:
         started = time.perf_counter_ns()
         if deadline <= time.monotonic():
             return DeadlineExceeded("the deadline passed before the item was looked at")
@@ -271,46 +235,8 @@ class Encoder(Generic[_Input]):
             return error
         except Exception as cause:  # noqa: BLE001  # a decoder's surprise is this item's fault alone
             return as_bug(cause)
-        return _Ready(key, prepared, row_keys, time.perf_counter_ns() - started)
+        return Ready(key, prepared, row_keys, time.perf_counter_ns() - started)
 
-    def _ask(self, ready: _Ready, deadline: float, priority: Priority) -> Sequence[Asked]:
+    def _ask(self, ready: Ready, deadline: float, priority: Priority) -> Sequence[Asked]:
         rows = zip(ready.prepared.rows, ready.row_keys, strict=True)
         return [Asked(self._flights, row, key, deadline, priority) for row, key in rows]
-
-
-async def _joined(ready: _Ready, rows: Sequence[Asked]) -> Encoded | SensoriumError:
-    try:
-        computed = [await row.result() for row in rows]
-    except SensoriumError as error:
-        return error
-    return Encoded(
-        vectors=computed[0].vector[np.newaxis] if len(computed) == 1 else np.stack([row.vector for row in computed]),
-        spans_ms=ready.prepared.spans_ms,
-        unit_count=ready.prepared.unit_count,
-        preprocess_ns=ready.preprocess_ns,
-        queue_ns=max(row.queue_ns for row in computed),
-        inference_ns=max(row.inference_ns for row in computed),
-        batch_size=max(row.batch_size for row in computed),
-    )
-
-
-def _recalled(key: bytes, cache: ModelCache[_Input]) -> Encoded | None:
-    """Returns the answer to an input that was answered before."""
-    found = cache.recall(key)
-    if found is None:
-        return None
-    known, vectors = found
-    return Encoded(vectors, known.spans_ms, known.unit_count, preprocess_ns=0, queue_ns=0, inference_ns=0, batch_size=0)
-
-
-def _remember(
-    ready: Sequence[_Ready | SensoriumError], answers: Sequence[Encoded | SensoriumError], cache: ModelCache[_Input]
-) -> None:
-    """Notes which inputs led to which rows, and how many were computed; errors are not kept."""
-    hits = misses = 0
-    for each, answer in zip(ready, answers, strict=True):
-        if isinstance(each, _Ready) and isinstance(answer, Encoded):
-            if each.key:
-                cache.learn(each.key, Known(each.row_keys, answer.unit_count, answer.spans_ms))
-            hits, misses = hits + answer.is_cached, misses + (not answer.is_cached)
-    cache.observer.looked_up(hits=hits, misses=misses)

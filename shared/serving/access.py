@@ -21,6 +21,7 @@ from shared.serving.config import ServerConfig
 from shared.serving.jwks import KeyUrl
 from shared.serving.jwts import Jwts, KeyFile
 from shared.serving.metrics import Metrics
+from shared.serving.open_inference import models as open_inference
 from shared.serving.quotas import Quotas, item_count
 
 _log = logging.getLogger("sensorium.access")
@@ -31,12 +32,7 @@ _NO_QUOTA = contextlib.nullcontext()
 
 # Calls that change what everybody gets.
 ADMIN_METHODS = frozenset(
-    {
-        "/sensorium.v1.ModelService/LoadModel",
-        "/sensorium.v1.ModelService/UnloadModel",
-        "/inference.GRPCInferenceService/RepositoryModelLoad",
-        "/inference.GRPCInferenceService/RepositoryModelUnload",
-    }
+    {"/sensorium.v1.ModelService/LoadModel", "/sensorium.v1.ModelService/UnloadModel", *open_inference.ADMIN_METHODS}
 )
 
 # Any below: gRPC's handlers are generic over messages that nothing here looks into.

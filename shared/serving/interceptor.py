@@ -28,6 +28,7 @@ from shared.serving.call import Call, check_call, current_call, enter_call, read
 from shared.serving.gate import Gate
 from shared.serving.logs import Thinned
 from shared.serving.metrics import CallMetrics, Metrics
+from shared.serving.open_inference.models import OPEN_METHODS
 from shared.serving.reading import Unreadable, readable, reading
 from shared.serving.statuses import abort, as_error, code_name, expired, mark
 from shared.serving.streams import OpenStreams
@@ -35,7 +36,7 @@ from shared.serving.streams import OpenStreams
 _log = logging.getLogger("sensorium.call")
 
 # Calls of these services are not counted as work: probes must neither fill the log nor hold up a drain.
-_OPEN = ("/grpc.health.", "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
+_OPEN = ("/grpc.health.", *OPEN_METHODS)
 _QUIET = (*_OPEN, "/grpc.reflection.")
 
 _QUIET_S = 0.005  # how long no call must come for callers to have let off, and how often that is tried

@@ -26,8 +26,8 @@ from shared.serving.health import Health, HttpEndpoint
 from shared.serving.interceptor import CallInterceptor
 from shared.serving.logs import set_up_logging
 from shared.serving.metrics import Metrics
+from shared.serving.open_inference.models import SERVICE as OPEN_INFERENCE
 from shared.serving.open_inference.models import Models
-from shared.serving.open_inference.servicer import SERVICE as OPEN_INFERENCE
 from shared.serving.open_inference.servicer import OpenInferenceServicer
 from shared.serving.tls import server_credentials
 from shared.serving.tracing import Tracing
@@ -87,18 +87,13 @@ async def listening(
             gate=gate,
             access=access,
         )
-        if models is not None:
-            services = (*services, OPEN_INFERENCE)
+        services = [*services, *([OPEN_INFERENCE] if models is not None else [])]
         health = Health(services, metrics)
         server = grpc.aio.server(interceptors=[interceptor], options=_options(config))
         add(server)
         if models is not None:
-            servicer = OpenInferenceServicer(name, models, health)
-            open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        if config.reflection:
-            known = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
-            reflection.enable_server_reflection([*services, *known], server)
+            _add_open_inference(name, models, health, server)
+        _add_health(health, services, config, server)
         port = _bind(server, config, credentials)
         http = HttpEndpoint(config.host, config.metrics_port, metrics, health)
         try:
@@ -110,6 +105,19 @@ async def listening(
             http.close()
             await asyncio.to_thread(tracing.close)  # it sends what is left, and waits for that
             _log.info("stopped")
+
+
+def _add_open_inference(name: str, models: Models, health: Health, server: grpc.aio.Server) -> None:
+    servicer = OpenInferenceServicer(name, models, health)
+    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+
+
+def _add_health(health: Health, services: Sequence[str], config: ServerConfig, server: grpc.aio.Server) -> None:
+    """Adds health, and reflection of all services where that is wanted."""
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if config.reflection:
+        known = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection([*services, *known], server)
 
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:

@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium import vectors
+from sensorium.contents import MODALITY_OF
 from sensorium.display import MOST_ROWS, comparison_html, rankings_html, shape_of, vectors_html
 from sensorium.errors import SensoriumError
 from sensorium.status import from_status
-from sensorium.v1 import content_pb2, embedding_pb2, orchestrator_pb2
+from sensorium.v1 import embedding_pb2, orchestrator_pb2
 
-_NAMES = {
-    content_pb2.MODALITY_TEXT: "text",
-    content_pb2.MODALITY_IMAGE: "image",
-    content_pb2.MODALITY_AUDIO: "audio",
-}
+_NAMES = {modality: name for name, modality in MODALITY_OF.items()}
 
 
 def _raise_first(errors: Mapping[int, SensoriumError]) -> None:

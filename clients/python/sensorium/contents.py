@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from sensorium.v1 import content_pb2
 from sensorium.v1.content_pb2 import Content, Pcm
 from sensorium.v1.orchestrator_pb2 import FusePart, Label
 
-_MODALITIES = {
-    "": content_pb2.MODALITY_UNSPECIFIED,
+# The names of the modalities, wherever people write them.
+MODALITY_OF: Mapping[str, content_pb2.Modality.ValueType] = {
     "text": content_pb2.MODALITY_TEXT,
     "image": content_pb2.MODALITY_IMAGE,
     "audio": content_pb2.MODALITY_AUDIO,
@@ -87,9 +87,10 @@ def label(name: str, examples: Sequence[Content] = (), *, is_tag: bool = False) 
 
 def part(content: Content, weight: float = 1.0, modality: str | None = None) -> FusePart:
     """Makes one view of a thing to fuse; an embedding needs its `modality`: text, image or audio."""
-    if modality is not None and modality not in _MODALITIES:
+    if modality and modality not in MODALITY_OF:
         raise ValueError(f"modality is {modality!r}; give text, image or audio")
-    return FusePart(content=content, weight=weight, modality=_MODALITIES[modality or ""])
+    made_from = MODALITY_OF[modality] if modality else content_pb2.MODALITY_UNSPECIFIED
+    return FusePart(content=content, weight=weight, modality=made_from)
 
 
 def _read(source: Path | bytes, what: str) -> bytes:

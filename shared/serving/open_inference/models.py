@@ -10,7 +10,14 @@ import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium.errors import SensoriumError
+from sensorium.oip import open_inference_pb2
 from sensorium.v1 import embedding_pb2
+
+SERVICE = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+INFER = f"/{SERVICE}/ModelInfer"
+OPEN_METHODS = (f"/{SERVICE}/ServerLive", f"/{SERVICE}/ServerReady")  # what a probe asks
+ADMIN_METHODS = (f"/{SERVICE}/RepositoryModelLoad", f"/{SERVICE}/RepositoryModelUnload")
 
 Context = grpc.aio.ServicerContext[Any, Any]  # Any: of whatever messages; nothing here looks into it
 Elements = Sequence[bytes] | NDArray[Any]  # of BYTES, or of numbers of any datatype
@@ -63,6 +70,16 @@ class Inferred:
     outputs: Mapping[str, NDArray[np.float32]]
     receipt: embedding_pb2.Receipt
     space: str
+
+
+def renamed(error: SensoriumError, names: Mapping[str, str]) -> SensoriumError:
+    """Returns an error of a native call with its field as the caller of the protocol knows it.
+
+    names: what the fields of the native request are called here; those of its options are parameters.
+    """
+    if error.field.startswith("options."):
+        return error.at(f"parameters[{error.field.removeprefix('options.')}]")
+    return error.at(names.get(error.field, error.field))
 
 
 class Models(Protocol):

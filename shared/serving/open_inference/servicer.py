@@ -17,8 +17,6 @@ from shared.serving.open_inference.tensors import raw_contents, read_inputs
 from shared.serving.statuses import as_error
 from shared.serving.streams import answers, patiently
 
-SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-
 
 class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     """See `open_inference.proto`."""

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium import vectors
 from sensorium.errors import InvalidInput, Reason, SensoriumError
 from sensorium.oip.open_inference_pb2 import InferTensorContents, ModelInferRequest
+from sensorium.status import from_status
+from sensorium.v1.embedding_pb2 import ItemResult
 from shared.serving.open_inference.models import Elements
 
 _Input = ModelInferRequest.InferInputTensor
@@ -101,6 +104,20 @@ def _split(raw: bytes, count: int) -> list[bytes]:
         at = int(end)
         elements.append(raw[start:at])
     return elements
+
+
+def stacked(results: Sequence[ItemResult], fields: Sequence[str]) -> NDArray[np.float32]:
+    """Returns vectors as one array (n, dim) float32.
+
+    fields: of each result, where its item is in the request.
+
+    Raises:
+        SensoriumError: that of the first item that failed.
+    """
+    for result, field in zip(results, fields, strict=True):
+        if result.HasField("error"):
+            raise from_status(result.error).at(field)
+    return np.stack([vectors.read(result.embedding) for result in results])
 
 
 def raw_contents(outputs: Sequence[NDArray[np.float32]]) -> list[bytes]:

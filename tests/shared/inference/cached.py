@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, SensoriumError
 from shared.inference.cache import Cache, ModelCache
-from shared.inference.encoder import Encoded, Encoder, Pools
+from shared.inference.encoded import Encoded
+from shared.inference.encoder import Encoder, Pools
 from shared.inference.features import Features, Prepared
 from shared.inference.model import Model
 from shared.inference.package import open_package

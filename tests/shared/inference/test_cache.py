@@ -14,7 +14,7 @@ import pytest
 
 from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, Overloaded
 from shared.inference.cache import Cache, Known
-from shared.inference.encoder import Encoded
+from shared.inference.encoded import Encoded
 from tests.shared.inference.cached import Thing, cached, soon, until
 
 ONE = Thing((1.0,))
