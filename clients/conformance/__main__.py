@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def run(chosen: Sequence[str], out: Path, cases: Sequence[Case]) -> list[Outcome
     protos = out / "protos"
     subprocess.run(["bash", str(CLIENTS / "protos.sh"), str(protos)], check=True, timeout=120)  # noqa: S603, S607
     outcomes = []
-    with running_faces(out / "mesh") as faces:
+    # A folder of its own: the servers of another run follow the certificates and tokens in theirs.
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder, running_faces(Path(folder)) as faces:
         for language in chosen:
             print(f"{language}: building", flush=True)
             outcome = build(language, protos, out / language, _BUILD_S)
