@@ -10,11 +10,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).ok_or("usage: first ADDRESS")?;
     let mut stub = OrchestratorServiceClient::connect(format!("http://{address}")).await?;
 
-    let text = Content {
-        kind: Some(Kind::Text("a small red circle".into())),
-    };
+    let kind = Some(Kind::Text("a small red circle".into()));
     let mut request = tonic::Request::new(EmbedRequest {
-        contents: vec![text],
+        contents: vec![Content { kind }],
         ..Default::default()
     });
     request.set_timeout(Duration::from_secs(10));
