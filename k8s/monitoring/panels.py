@@ -43,10 +43,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Calls": (
         Panel("Calls", "reqps", ((_rate("sensorium_requests_total", "job, method"), "{{job}} {{method}}"),)),
         Panel(
-            "Failed calls",
+            "Failed items",
             "percentunit",
             ((f"job:sensorium_errors:ratio_rate5m{{{_IN}}}", "{{job}}"),),
-            "INTERNAL, UNKNOWN, UNAVAILABLE, DATA_LOSS and DEADLINE_EXCEEDED, over five minutes.",
+            "What the service is to blame for, inside of answers that are OK too, over five minutes.",
+        ),
+        Panel(
+            "Failed items by service and code",
+            "cps",
+            ((_rate("sensorium_item_errors_total", "job, service, code"), "{{job}} {{service}} {{code}}"),),
+            "Of the orchestrator: which service failed them.",
         ),
         Panel("Calls by code", "reqps", ((_rate("sensorium_requests_total", "job, code"), "{{job}} {{code}}"),)),
         Panel(
@@ -114,7 +120,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Items refused or failed",
             "cps",
-            ((_rate("sensorium_item_errors_total", "model, reason"), "{{model}} {{reason}}"),),
+            ((_rate("sensorium_model_item_errors_total", "model, reason"), "{{model}} {{reason}}"),),
         ),
         Panel(
             "Stages: slowest 5 %",

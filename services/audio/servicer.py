@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, Reason, SensoriumError
-from sensorium.status import to_status
 from sensorium.v1 import audio_pb2, audio_pb2_grpc, content_pb2
 from services.audio.clips import DEFAULT_STREAM_WINDOW_MS, Clip, check_pcm, read_samples, read_windows
 from services.audio.live import LiveWindows
@@ -20,6 +19,7 @@ from shared.hosting.repository import Repository
 from shared.inference.encoded import Encoded
 from shared.inference.encoder import Encoder
 from shared.serving.call import current_call
+from shared.serving.items import failed_item
 from shared.serving.streams import patiently
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ async def _answer(
         if isinstance(encoded, SensoriumError):
             raise encoded.at("samples")
     except SensoriumError as error:
-        response.error.CopyFrom(to_status(error))
+        response.error.CopyFrom(failed_item(error))
         return response
     vector = results.whole_clip(encoded.vectors)
     response.embedding.CopyFrom(results.embedded(vector, wanted, encoder.package.manifest.space))

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import SensoriumError
-from sensorium.status import to_status
 from sensorium.v1 import fusion_pb2
 from shared.inference.manifest import Manifest
+from shared.serving.items import failed_item
 
 
 def prediction(
@@ -16,7 +16,7 @@ def prediction(
 ) -> fusion_pb2.PredictResult:
     """Returns the `top_k` likeliest classes (0: all) by the logits (labels,) of a predictor, or the error."""
     if isinstance(logits, SensoriumError):
-        return fusion_pb2.PredictResult(error=to_status(logits))
+        return fusion_pb2.PredictResult(error=failed_item(logits))
     probabilities = _probabilities(logits.astype(np.float64), manifest)
     best = np.argsort(-probabilities, kind="stable")[: top_k or None]
     classes = [

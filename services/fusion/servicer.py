@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from sensorium import vectors
 from sensorium.errors import FailedPrecondition, InvalidInput, Reason, SensoriumError
-from sensorium.status import to_status
 from sensorium.v1 import embedding_pb2, fusion_pb2, fusion_pb2_grpc
 from services.fusion.predictions import prediction
 from services.fusion.preprocess import Parts, alone
@@ -21,6 +20,7 @@ from shared.hosting.repository import Repository
 from shared.inference.encoded import Encoded
 from shared.inference.encoder import Encoder
 from shared.serving.call import current_call
+from shared.serving.items import failed_item
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -178,7 +178,7 @@ def _rooted(items: Sequence[_Out | SensoriumError], fields: Sequence[str]) -> li
 
 def _results(rows: Iterable[_Vector | SensoriumError], space: str) -> list[embedding_pb2.ItemResult]:
     return [
-        embedding_pb2.ItemResult(error=to_status(row))
+        embedding_pb2.ItemResult(error=failed_item(row))
         if isinstance(row, SensoriumError)
         else embedding_pb2.ItemResult(embedding=vectors.write(results.unit(row), space))
         for row in rows

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import FailedPrecondition, InvalidInput, Reason
-from sensorium.status import to_status
 from sensorium.v1.model_pb2 import Calibration
 from sensorium.v1.orchestrator_pb2 import ClassifyRequest, ClassifyResponse, ClassifyResult, LabelRanking, ScoredLabel
 from services.orchestrator.checks import check_count
@@ -21,6 +20,7 @@ from services.orchestrator.mesh import Mesh
 from services.orchestrator.receipts import receipt
 from services.orchestrator.scores import cosines, sigmoid, softmax
 from services.orchestrator.spaces import Space, model_id
+from shared.serving.items import failed_item
 
 
 async def classify(request: ClassifyRequest, mesh: Mesh, max_items: int) -> ClassifyResponse:
@@ -44,7 +44,7 @@ async def classify(request: ClassifyRequest, mesh: Mesh, max_items: int) -> Clas
     label_errors = {place - split: error for place, error in encoded.errors.items() if place >= split}
     scores = cosines(encoded.rows[:split], prototypes(defined, encoded.rows[split:], label_errors))  # (n, labels)
     results = [
-        ClassifyResult(error=to_status(encoded.errors[place]))
+        ClassifyResult(error=failed_item(encoded.errors[place]))
         if place in encoded.errors
         else ClassifyResult(ranking=_ranking(request, scores[place], calibrations[place]))
         for place in range(split)

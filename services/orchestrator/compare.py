@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 from sensorium.errors import SensoriumError
-from sensorium.status import to_status
 from sensorium.v1.orchestrator_pb2 import CompareRequest, CompareResponse, ContentError
 from services.orchestrator.checks import check_count
 from services.orchestrator.contents import pieces
@@ -14,6 +13,7 @@ from services.orchestrator.encode import encode_rows
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.receipts import receipt
 from services.orchestrator.scores import cosines, probabilities
+from shared.serving.items import failed_item
 
 
 async def compare(request: CompareRequest, mesh: Mesh, max_items: int) -> CompareResponse:
@@ -48,5 +48,7 @@ async def compare(request: CompareRequest, mesh: Mesh, max_items: int) -> Compar
 def content_errors(errors: Mapping[int, SensoriumError], places: range) -> Sequence[ContentError]:
     """Returns the errors of a stretch of contents, counted from its start."""
     return [
-        ContentError(index=place - places.start, error=to_status(errors[place])) for place in places if place in errors
+        ContentError(index=place - places.start, error=failed_item(errors[place]))
+        for place in places
+        if place in errors
     ]

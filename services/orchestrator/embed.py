@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from sensorium.errors import SensoriumError
-from sensorium.status import to_status
 from sensorium.v1.embedding_pb2 import ItemResult
 from sensorium.v1.orchestrator_pb2 import EmbedRequest, EmbedResponse
 from services.orchestrator.batches import Outcome
@@ -14,6 +13,7 @@ from services.orchestrator.contents import pieces
 from services.orchestrator.encode import encode
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.receipts import receipt
+from shared.serving.items import failed_item
 
 
 async def embed(request: EmbedRequest, mesh: Mesh, max_items: int) -> EmbedResponse:
@@ -36,5 +36,5 @@ async def embed(request: EmbedRequest, mesh: Mesh, max_items: int) -> EmbedRespo
 def item_result(outcome: Outcome) -> ItemResult:
     """Returns the message of what became of one item."""
     if isinstance(outcome, SensoriumError):
-        return ItemResult(error=to_status(outcome))
+        return ItemResult(error=failed_item(outcome))
     return ItemResult(embedding=outcome)

@@ -22,6 +22,7 @@ from services.orchestrator.fusers import choose_fuser
 from services.orchestrator.mesh import Fusion, Mesh
 from services.orchestrator.receipts import receipt
 from services.orchestrator.spaces import model_id
+from shared.serving.items import failed_item
 
 _MAX_PARTS = 16  # these two are of the contract: see FuseItem and FusePart
 _MAX_WEIGHT = 1000.0
@@ -160,9 +161,11 @@ def _rooted(error: SensoriumError, item: _Item) -> SensoriumError:
 
 
 def _result(item: _Item) -> FuseResult:
-    part_errors = [ContentError(index=view.place, error=to_status(error)) for view, error in item.failed]
+    part_errors = [ContentError(index=view.place, error=failed_item(error)) for view, error in item.failed]
     assert item.outcome is not None, "every item was either refused or joined"
     if isinstance(item.outcome, SensoriumError):
-        return FuseResult(error=to_status(item.outcome), part_errors=part_errors)
+        # An item that failed for a part's sake was counted with that part.
+        error = to_status(item.outcome) if item.failed else failed_item(item.outcome)
+        return FuseResult(error=error, part_errors=part_errors)
     modalities = sorted({view.modality for view, _ in item.kept})
     return FuseResult(embedding=item.outcome, modalities=modalities, part_errors=part_errors)

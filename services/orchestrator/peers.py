@@ -21,6 +21,7 @@ from services.orchestrator.breaker import Breaker
 from services.orchestrator.concurrency import run_all
 from services.orchestrator.hedge import Hedging
 from shared.serving.call import current_call
+from shared.serving.spans import client_span
 
 if TYPE_CHECKING:
     from sensorium.v1.model_pb2_grpc import ModelServiceAsyncStub
@@ -107,7 +108,8 @@ class Peer:
         running = current_call()
         remaining_s = running.remaining_s()
         try:
-            with self.breaker.guarding(remaining_s):
+            # The span is open when the metadata is taken, which names it as the parent of the peer's.
+            with client_span(_path(method), {"sensorium.peer": self.name}), self.breaker.guarding(remaining_s):
                 return await call(method, request, timeout_s=remaining_s, metadata=running.outgoing())
         except SensoriumError as error:
             raise self._named(error) from None
@@ -231,6 +233,12 @@ class Peer:
         reason = None if kind is not type(error) or error.reason is Reason.UNSPECIFIED else error.reason
         problem = f"the {self.name} service at {self.address}: {error.problem}"
         return kind(problem, reason=reason, field=error.field, metadata=metadata, retry_after_s=retry_after_s)
+
+
+def _path(method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]) -> str:
+    """Returns a method's path; gRPC keeps it to itself."""
+    path: bytes | str = getattr(method, "_method", "")
+    return path.decode() if isinstance(path, bytes) else path
 
 
 async def _answers(watch: _Watching) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import SensoriumError
-from sensorium.status import to_status
 from sensorium.v1 import embedding_pb2, text_pb2, text_pb2_grpc
 from services.text.preprocess import Text, TextPreprocessor, prompt_of
 from shared.hosting import results
 from shared.hosting.repository import Repository
 from shared.inference.encoder import Encoder
 from shared.serving.call import Call, current_call
+from shared.serving.items import failed_item
 from shared.serving.streams import answers, patiently
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
                 lambda: self._encode([request.text], ["text"], request.options, request.prompt_name, deadline), deadline
             )
         except SensoriumError as error:
-            result = embedding_pb2.ItemResult(error=to_status(error))
+            result = embedding_pb2.ItemResult(error=failed_item(error))
             return text_pb2.EncodeTextStreamResponse(id=request.id, result=result)
         return text_pb2.EncodeTextStreamResponse(id=request.id, result=item, receipt=receipt)
 
@@ -106,7 +106,7 @@ def _tokenized(encoder: Encoder[Text], texts: Sequence[Text]) -> list[text_pb2.T
         try:
             tokens = preprocessor.tokenize(text)
         except SensoriumError as error:
-            items.append(text_pb2.TokenizeResult(error=to_status(error.under(f"texts[{place}]"))))
+            items.append(text_pb2.TokenizeResult(error=failed_item(error.under(f"texts[{place}]"))))
         else:
             is_truncated = tokens.count > len(tokens.ids)
             message = text_pb2.Tokens(ids=tokens.ids, pieces=tokens.pieces, is_truncated=is_truncated)

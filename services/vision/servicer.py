@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import SensoriumError
-from sensorium.status import to_status
 from sensorium.v1 import content_pb2, embedding_pb2, vision_pb2, vision_pb2_grpc
 from shared.hosting import results
 from shared.hosting.repository import Repository
 from shared.serving.call import Call, current_call
+from shared.serving.items import failed_item
 from shared.serving.streams import answers, patiently
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class VisionServicer(vision_pb2_grpc.VisionEncoderServiceServicer):
                 lambda: self._encode([request.image], ["image"], request.options, deadline), deadline
             )
         except SensoriumError as error:
-            result = embedding_pb2.ItemResult(error=to_status(error))
+            result = embedding_pb2.ItemResult(error=failed_item(error))
             return vision_pb2.EncodeImageStreamResponse(id=request.id, result=result)
         return vision_pb2.EncodeImageStreamResponse(id=request.id, result=item, receipt=receipt)
 

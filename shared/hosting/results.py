@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from sensorium import vectors
 from sensorium.errors import InvalidInput, Reason, SensoriumError
-from sensorium.status import to_status
 from sensorium.v1 import embedding_pb2
+from shared.hosting.stages import trace_stages
 from shared.inference.encoded import Encoded
 from shared.inference.manifest import Manifest
 from shared.inference.package import Package
+from shared.serving.items import failed_item
 
 _ENCODINGS = frozenset(embedding_pb2.VectorEncoding.values())
 _SHORTEST = 1e-12  # the length below which a vector has no direction that means anything
@@ -100,13 +101,14 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
 def item_result(vector: NDArray[np.float32] | SensoriumError, wanted: Wanted, space: str) -> embedding_pb2.ItemResult:
     """Returns the result of one item: its vector finished and packed, or its error."""
     if isinstance(vector, SensoriumError):
-        return embedding_pb2.ItemResult(error=to_status(vector))
+        return embedding_pb2.ItemResult(error=failed_item(vector))
     return embedding_pb2.ItemResult(embedding=embedded(vector, wanted, space))
 
 
 def receipt(package: Package, answers: Sequence[Encoded | SensoriumError], started_ns: int) -> embedding_pb2.Receipt:
-    """Returns what a call cost; `started_ns` is its arrival by `time.perf_counter_ns`."""
+    """Returns what a call cost, which its trace shows too; `started_ns` is its arrival by `time.perf_counter_ns`."""
     manifest = package.manifest
+    trace_stages(manifest.id, answers)
     good = [answer for answer in answers if isinstance(answer, Encoded)]
     units = sum(answer.unit_count for answer in good)
     return embedding_pb2.Receipt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,6 +26,7 @@ class Encoded:
     spans_ms: start and end of each row within a clip; empty for other inputs.
     unit_count: tokens, pixels or milliseconds of the input.
     batch_size: of the largest batch that was computed for it; 0 where none was.
+    ended_ns: when its last row came, by `time.perf_counter_ns`; 0 where nothing was computed.
     """
 
     vectors: NDArray[np.float32]
@@ -34,6 +36,7 @@ class Encoded:
     queue_ns: int
     inference_ns: int
     batch_size: int
+    ended_ns: int = 0
 
     @property
     def is_cached(self) -> bool:
@@ -65,6 +68,7 @@ async def joined(ready: Ready, rows: Sequence[Asked]) -> Encoded | SensoriumErro
         queue_ns=max(row.queue_ns for row in computed),
         inference_ns=max(row.inference_ns for row in computed),
         batch_size=max(row.batch_size for row in computed),
+        ended_ns=time.perf_counter_ns(),
     )
 
 

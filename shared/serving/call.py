@@ -8,12 +8,15 @@ import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import grpc.aio
 from opentelemetry import propagate
 
 from sensorium.errors import InvalidInput, Reason
+
+if TYPE_CHECKING:
+    from shared.serving.items import CallItems
 
 _PRIORITIES = ("interactive", "batch")
 
@@ -26,6 +29,7 @@ class Call:
     default_deadline_s: what each message of such a stream gets.
     stated_priority: what the caller's `x-priority` said.
     tenant: for whom it is, where tokens say so.
+    items: what counts its items; None outside of a server.
     """
 
     method: str
@@ -35,6 +39,7 @@ class Call:
     default_deadline_s: float = 30.0
     authorization: str = field(default="", repr=False)  # a secret
     tenant: str = ""
+    items: CallItems | None = field(default=None, repr=False, compare=False)
 
     @property
     def priority(self) -> Literal["interactive", "batch"]:

@@ -7,11 +7,12 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import grpc.aio
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 
 from sensorium.errors import (
     Cancelled,
@@ -26,10 +27,13 @@ from sensorium.errors import (
 from shared.serving.access import Access
 from shared.serving.call import Call, check_call, current_call, enter_call, read_call
 from shared.serving.gate import Gate
+from shared.serving.items import CallItems
 from shared.serving.logs import Thinned
 from shared.serving.metrics import CallMetrics, Metrics
 from shared.serving.open_inference.models import OPEN_METHODS
+from shared.serving.quotas import item_count
 from shared.serving.reading import Unreadable, readable, reading
+from shared.serving.spans import server_span
 from shared.serving.statuses import abort, as_error, code_name, expired, mark
 from shared.serving.streams import OpenStreams
 
@@ -44,9 +48,6 @@ _QUIET_TRIES = 200
 
 # Any below: gRPC's handlers are generic over messages that the interceptor never looks into.
 _Context = grpc.aio.ServicerContext[Any, Any]
-
-
-_NO_SPAN = contextlib.nullcontext(trace.INVALID_SPAN)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -162,6 +163,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async def work(call: Call) -> Any:
                 if isinstance(request, Unreadable):
                     raise request.error
+                _came(call, item_count(request))
                 async with asyncio.timeout(call.remaining_s()):
                     return await behaviour(request, context)
 
@@ -180,6 +182,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 gate.check(call)
                 async with asyncio.timeout(call.remaining_s()):
                     async for request in readable(requests):
+                        _came(call, item_count(request))
                         await context.write(await behaviour(request, context))
                         return
                 raise InvalidInput("the call ended without a request")
@@ -195,7 +198,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(requests: AsyncIterator[Any], context: _Context) -> None:
             async def work(call: Call) -> None:
                 with self._streams.one():
-                    async with contextlib.aclosing(behaviour(readable(requests), context)) as responses:
+                    async with contextlib.aclosing(behaviour(_counted(requests, call), context)) as responses:
                         async for response in responses:
                             await context.write(response)
 
@@ -208,43 +211,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, call: Call, context: _Context, metrics: CallMetrics, work: Callable[[Call], Awaitable[Any]]
     ) -> Any:
         """Returns what `work` answers, with all that surrounds a call."""
+        call = replace(call, items=CallItems(self._metrics, metrics.typical, call.remaining_s()))
         enter_call(call)
         context.set_trailing_metadata((("x-request-id", call.request_id),))
         started = time.perf_counter()
         error: SensoriumError | None = None
         self._enter(metrics)
-        try:
-            with self._span(call.method, context) as span:
-                try:
-                    self._check_open()
-                    check_call(call)
-                    if call.remaining_s() <= 0:
-                        self._metrics.dropped.labels("", "expired").inc()
-                        raise DeadlineExceeded("the deadline had passed when the call arrived; give it more time")
-                    return await (work(call) if self._access is None else self._access.around(call, context, work))
-                except asyncio.CancelledError:
-                    error = expired() if call.remaining_s() <= 0 else Cancelled("the caller hung up")
-                    raise
-                except Exception as cause:  # noqa: BLE001  # the border: whatever it is becomes a status
-                    error = as_error(cause, call)
-                    mark(span, error)
-                    await abort(context, error, call)
-        finally:
-            self._leave(call, metrics, error, time.perf_counter() - started)
-
-    def _span(self, method: str, context: _Context) -> contextlib.AbstractContextManager[trace.Span]:
-        if isinstance(self._tracer, trace.NoOpTracer):
-            return _NO_SPAN
-        carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        service, _, name = method.strip("/").partition("/")
-        return self._tracer.start_as_current_span(
-            method.strip("/"),
-            context=propagate.extract(carrier),
-            kind=trace.SpanKind.SERVER,
-            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        with server_span(self._tracer, call.method, context) as span:
+            try:
+                self._check_open()
+                check_call(call)
+                if call.remaining_s() <= 0:
+                    self._metrics.dropped.labels("", "expired").inc()
+                    raise DeadlineExceeded("the deadline had passed when the call arrived; give it more time")
+                return await (work(call) if self._access is None else self._access.around(call, context, work))
+            except asyncio.CancelledError:
+                error = expired() if call.remaining_s() <= 0 else Cancelled("the caller hung up")
+                raise
+            except Exception as cause:  # noqa: BLE001  # the border: whatever it is becomes a status
+                error = as_error(cause, call)
+                mark(span, error)
+                await abort(context, error, call)
+            finally:
+                self._leave(call, metrics, error, time.perf_counter() - started)
 
     def _check_open(self) -> None:
         if self._is_draining:
@@ -267,11 +256,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._idle.set()
         code = code_name(error)
         metrics.ended(code, seconds)
+        assert call.items is not None, "set as the call came in"
+        call.items.ended(error, seconds)
         if not _log.isEnabledFor(logging.INFO):
             return
         facts = {"method": call.method, "request_id": call.request_id, "code": code, "ms": round(seconds * 1000, 2)}
         if tenant := current_call().tenant:
             facts["tenant"] = tenant
+        if call.items.failed_count:
+            facts["items_failed"] = call.items.failed_count
         if error is not None:
             facts |= {"reason": error.reason.value, "field": error.field} | error.metadata
         # Of these there may be thousands a second, when lines are the last thing that there is time for.
@@ -281,3 +274,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 return
             facts |= {"and_others": unsaid}
         _log.info("call", extra={"f": facts})
+
+
+def _came(call: Call, count: int) -> None:
+    if call.items is not None:
+        call.items.came(count)
+
+
+async def _counted(requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
+    """Yields the requests of a stream, each counted as one item, and raises the error of one that cannot be read."""
+    async for request in readable(requests):
+        _came(call, 1)
+        yield request

@@ -9,13 +9,18 @@ import time
 from datetime import UTC, datetime
 from typing import TextIO
 
+from opentelemetry import trace
+
 _EVERY_S = 1.0  # between lines that are thinned
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object: time, level, service, message, and the facts in `extra={"f": …}`."""
+    """Formats a record as one JSON object: time, level, service, message, and the facts in `extra={"f": …}`.
+
+    Where a call is traced, its lines carry the trace's id and the span's.
+    """
 
     def __init__(self, service: str) -> None:
         """Keeps the service's name, which every line carries."""
@@ -31,6 +36,9 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **getattr(record, "f", {}),
         }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line |= {"trace_id": trace.format_trace_id(span.trace_id), "span_id": trace.format_span_id(span.span_id)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return _ENCODER.encode(line)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import deque
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
-# 0.5 ms to 60 s, each bound about 1.5 times the one before.
-_SECONDS = tuple(round(0.0005 * 1.5**i, 6) for i in range(30))
+# Each bound about 1.5 times the one before, the round ones among them, which objectives are written with.
+_SECONDS = (
+    *(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25),
+    *(0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
+)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _COSTS = tuple(float(4**i) for i in range(2, 13))
+# Of how many answered calls the median is taken, and how many there must be for one. Guesses.
+_LATEST = 256
+_FEWEST = 20
 
 
 class Metrics:
@@ -17,6 +25,7 @@ class Metrics:
 
     def __init__(self, service: str) -> None:
         """Registers every metric; `service` is the value of the label `service` of `sensorium_info`."""
+        self.service = service
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -42,7 +51,18 @@ class Metrics:
         )
         self.queue_items = self._gauge("queue_items", "Items waiting for the model.", "model", "priority")
         self.queue_cost = self._gauge("queue_cost", "Cost waiting for the model.", "model", "priority")
-        self.item_errors = self._counter("item_errors", "Items refused or failed.", "model", "reason")
+        self.call_items = self._counter("call_items", "Items that calls brought, at least one each.")
+        self.item_errors = self._counter(
+            "item_errors",
+            "Items that failed in an answer or with their whole call: the service that failed them, the status code, "
+            "and whose fault that is: service, caller, load.",
+            "service",
+            "code",
+            "fault",
+        )
+        self.model_item_errors = self._counter(
+            "model_item_errors", "Items that a model's preprocessing or run refused or failed.", "model", "reason"
+        )
         self.dropped = self._counter("dropped", "Items not computed: full, expired, cancelled.", "model", "reason")
         self.model_load_seconds = self._gauge(
             "model_load_duration_seconds", "Time to check, open and warm up a model.", "model"
@@ -104,8 +124,27 @@ class Metrics:
         return Histogram(f"sensorium_{name}", help_text, labels, registry=self.registry, buckets=buckets)
 
 
+class Typical:
+    """What calls of one method usually take: the median of the latest that were answered."""
+
+    def __init__(self) -> None:
+        """Has seen none yet."""
+        self._latest: deque[float] = deque(maxlen=_LATEST)
+
+    def took(self, seconds: float) -> None:
+        """Notes how long one call took that was answered."""
+        self._latest.append(seconds)
+
+    def is_too_short(self, given_s: float) -> bool:
+        """Whether a caller who gives so many seconds cannot expect an answer; False while too few calls were seen."""
+        return len(self._latest) >= _FEWEST and given_s < statistics.median(self._latest)
+
+
 class CallMetrics:
-    """The metrics of the calls of one method, whose time series are looked up once."""
+    """The metrics of the calls of one method, whose time series are looked up once.
+
+    typical: how long they usually take.
+    """
 
     def __init__(self, metrics: Metrics, method: str) -> None:
         """Takes the method's path."""
@@ -113,6 +152,7 @@ class CallMetrics:
         self._in_flight = metrics.in_flight.labels(method)
         self._seconds = metrics.request_seconds.labels(method)
         self._by_code: dict[str, Counter] = {}
+        self.typical = Typical()
 
     def began(self) -> None:
         """Counts a call that is being answered."""
@@ -171,7 +211,7 @@ class ModelMetrics:
 
     def item_failed(self, reason: str) -> None:
         """Counts an input that was refused or failed."""
-        self._metrics.item_errors.labels(self._model, reason).inc()
+        self._metrics.model_item_errors.labels(self._model, reason).inc()
 
     def dropped(self, reason: str, count: int = 1) -> None:
         """Counts rows that were not computed."""

@@ -98,7 +98,14 @@ def _names(query: str) -> tuple[set[str], set[str]]:
 @pytest.mark.parametrize("alert", _ALERTS, ids=lambda alert: str(alert["alert"]))
 def test_an_alert_says_what_happened_and_what_to_do(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("critical", "warning")
-    assert set(alert["annotations"]) == {"summary", "description"}
+    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+
+
+@pytest.mark.parametrize("alert", _ALERTS, ids=lambda alert: str(alert["alert"]))
+def test_an_alert_has_a_runbook_that_exists(alert: dict[str, Any]) -> None:
+    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    headings = re.findall(r"^## (\w+)$", (K8S.parent / page).read_text(), re.MULTILINE)
+    assert anchor in {heading.lower() for heading in headings}
 
 
 def test_each_alert_is_shown_to_fire_and_to_keep_quiet() -> None:

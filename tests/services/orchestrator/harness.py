@@ -55,6 +55,7 @@ class Orchestrated:
     stub: OrchestratorServiceAsyncStub
     models: ModelServiceAsyncStub
     channel: grpc.aio.Channel
+    metrics_port: int
 
     async def until(self, holds: Callable[[orchestrator_pb2.DescribeResponse], bool]) -> None:
         """Asks for the description until it is as wanted; the test's own time limit ends a vain wait."""
@@ -85,7 +86,10 @@ async def orchestrating(
         open_channel(f"127.0.0.1:{running.port}") as channel,
     ):
         orchestrated = Orchestrated(
-            orchestrator_pb2_grpc.OrchestratorServiceStub(channel), model_pb2_grpc.ModelServiceStub(channel), channel
+            orchestrator_pb2_grpc.OrchestratorServiceStub(channel),
+            model_pb2_grpc.ModelServiceStub(channel),
+            channel,
+            running.metrics_port,
         )
         await orchestrated.until(_all_known([peer for peer in peers if peer.is_listening]))
         yield orchestrated

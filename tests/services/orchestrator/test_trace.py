@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +27,7 @@ import services.vision.config
 from sensorium.channel import open_channel
 from sensorium.v1 import orchestrator_pb2_grpc
 from sensorium.v1.orchestrator_pb2 import ClassifyRequest, DescribeRequest, Label
+from shared.serving.logs import JsonFormatter
 from tests.running import running, server_config
 from tests.services.orchestrator.harness import image
 
@@ -55,11 +59,29 @@ def collecting() -> Iterator[tuple[Collector, str]]:
         server.stop(None).wait()
 
 
-async def test_a_classify_is_one_tree_with_a_span_in_each_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def logged() -> Iterator[io.StringIO]:
+    """What a service writes as its log."""
+    stream, logger = io.StringIO(), logging.getLogger("sensorium.call")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter("any"))
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        yield stream
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+async def test_a_classify_is_one_tree_of_calls_and_stages_which_its_log_line_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     encoded, png = cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))
     assert encoded
     request = ClassifyRequest(contents=[image(png.tobytes())], labels=[Label(name="night"), Label(name="day")])
-    with collecting() as (collector, endpoint):
+    with collecting() as (collector, endpoint), logged() as log:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         async with (
             running(services.text.app.serving, services.text.config.Config) as (_, text),
@@ -79,8 +101,31 @@ async def test_a_classify_is_one_tree_with_a_span_in_each_encoder(monkeypatch: p
                 seen = await stub.Describe(DescribeRequest())
             await stub.Classify(request)
 
-    spans = {(service, span.name): span for service, span in collector.spans}
-    root = spans["sensorium-orchestrator", "sensorium.v1.OrchestratorService/Classify"]
-    for service, name in (("text", "TextEncoderService/EncodeText"), ("vision", "VisionEncoderService/EncodeImage")):
-        child = spans[f"sensorium-{service}", f"sensorium.v1.{name}"]
-        assert (child.trace_id, child.parent_span_id) == (root.trace_id, root.span_id)
+    spans = {(service, span.kind, span.name): span for service, span in collector.spans}
+    orchestrator_name = "sensorium-orchestrator"
+    root = spans[orchestrator_name, Span.SPAN_KIND_SERVER, "sensorium.v1.OrchestratorService/Classify"]
+    for service, path in (("text", "TextEncoderService/EncodeText"), ("vision", "VisionEncoderService/EncodeImage")):
+        name = f"sensorium.v1.{path}"
+        asked = spans[orchestrator_name, Span.SPAN_KIND_CLIENT, name]
+        answered = spans[f"sensorium-{service}", Span.SPAN_KIND_SERVER, name]
+        assert parentage(asked) == (root.trace_id, root.span_id)
+        assert parentage(answered) == (root.trace_id, asked.span_id)
+        for stage in ("preprocess", "queue", "inference"):
+            part = spans[f"sensorium-{service}", Span.SPAN_KIND_INTERNAL, stage]
+            assert parentage(part) == (root.trace_id, answered.span_id)
+            assert answered.start_time_unix_nano <= part.start_time_unix_nano <= part.end_time_unix_nano
+            assert part.end_time_unix_nano <= answered.end_time_unix_nano
+            assert facts(part)["sensorium.model"].string_value == f"tiny-{service}@1"
+        assert facts(part)["sensorium.batch_size"].int_value > 0
+    roots = {span.name for _, span in collector.spans if not span.parent_span_id}
+    assert roots == {root.name}, "what looks at a server again and again begins no trace"
+    (line,) = [line for line in map(json.loads, log.getvalue().splitlines()) if line.get("method") == f"/{root.name}"]
+    assert (line["trace_id"], line["span_id"]) == (root.trace_id.hex(), root.span_id.hex())
+
+
+def parentage(span: Span) -> tuple[bytes, bytes]:
+    return span.trace_id, span.parent_span_id
+
+
+def facts(span: Span) -> dict[str, Any]:  # Any: OpenTelemetry's value
+    return {each.key: each.value for each in span.attributes}

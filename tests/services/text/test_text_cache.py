@@ -110,7 +110,7 @@ async def test_an_error_is_not_kept() -> None:
             assert [result.HasField("error") for result in answer.results] == [True, True]
             assert not answer.receipt.cache_hit_count
         assert (await encode(channel, "x " * 500)).results[0].HasField("embedding")
-        assert metric(service, "sensorium_item_errors_total") == 4
+        assert metric(service, "sensorium_model_item_errors_total") == 4
 
 
 async def test_a_model_that_is_unloaded_takes_its_vectors_along(tmp_path: Path) -> None:

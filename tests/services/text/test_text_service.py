@@ -62,7 +62,7 @@ async def test_a_bad_text_fails_alone_and_names_its_field() -> None:
         assert (type(error), error.reason, error.field) == (InvalidInput, Reason.TEXT_TOO_LONG, "texts[2]")
         assert error.metadata["limit"] == "64"
         reason = "ERROR_REASON_TEXT_EMPTY"
-        assert metric(service, f'sensorium_item_errors_total{{model="tiny-text@1",reason="{reason}"}}') == 1
+        assert metric(service, f'sensorium_model_item_errors_total{{model="tiny-text@1",reason="{reason}"}}') == 1
 
 
 async def test_encodings_and_dimensions() -> None:

@@ -67,7 +67,7 @@ async def test_a_broken_picture_is_refused_each_time_beside_one_that_is_known() 
             answer = await encode(channel, broken, file(".png"))
             assert [result.HasField("error") for result in answer.results] == [True, False]
             assert answer.receipt.cache_hit_count == hits
-        assert metric(service, "sensorium_item_errors_total") == 2
+        assert metric(service, "sensorium_model_item_errors_total") == 2
 
 
 async def test_without_a_cache_every_picture_is_computed() -> None:
