@@ -45,6 +45,7 @@ class Limiter:
 
     def __init__(self, fixed: int, metrics: Metrics) -> None:
         """Starts with no call running."""
+        self.open_bytes = -1  # nothing is kept here
         self._fixed = fixed
         self._pace = Pace()
         self._limit = fixed or MOST  # of the latest call

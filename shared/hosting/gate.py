@@ -8,16 +8,21 @@ from shared.hosting.repository import Repository
 from shared.serving.call import Call
 from shared.serving.open_inference.models import INFER
 
+# To parse and hash so much takes about half a millisecond, twice what a refusal costs in gRPC.
+_OPEN_BYTES = 1 << 20
+
 
 class QueueGate:
     """Guards the calls of one service by the queues of its models; see `shared.serving.gate.Gate`.
 
     Which model a call wants stands in its request, which is not read yet. So a call is refused only where every model
-    would refuse it, and what the queue of its own model says comes later.
+    would refuse it, and what the queue of its own model says comes later, behind the cache: which has the answers of
+    every small request read and looked at, and those of a larger one where there is room.
     """
 
-    def __init__(self, service: str, repository: Repository[Any]) -> None:
-        """Takes the full name of the service, and its models (Any: of whatever inputs)."""
+    def __init__(self, service: str, repository: Repository[Any], *, has_cache: bool) -> None:
+        """Takes the full name of the service, its models (Any: of whatever inputs), whether their vectors are kept."""
+        self.open_bytes = _OPEN_BYTES if has_cache else -1
         self._prefixes = (f"/{service}/", INFER)
         self._repository = repository
 

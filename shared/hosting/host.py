@@ -75,6 +75,10 @@ class Host:
         identify: see `ModelCache`; None for inputs that are cheaper to compute than to look up.
         """
         observer = ModelMetrics(self.metrics, model.package.manifest.id)
+
+        def fingerprint() -> str:
+            return model.package.fingerprint
+
         return Encoder(
             model,
             prepare,
@@ -84,7 +88,7 @@ class Host:
             observer=observer,
             inputs_per_job=inputs_per_job,
             is_quick=is_quick,
-            cache=ModelCache(self.cache, model.package, identify, observer) if self.cache and identify else None,
+            cache=ModelCache(self.cache, fingerprint, identify, observer) if self.cache and identify else None,
         )
 
     def repository(self, config: HostingConfig, program: Program[_Input], thread: Executor) -> Repository[_Input]:
@@ -147,7 +151,7 @@ async def hosting(
 
         services = (program.service, _MODEL_SERVICE)
         tracing = Tracing(program.name, os.environ)
-        gate = QueueGate(program.service, repository)
+        gate = QueueGate(program.service, repository, has_cache=shared.cache is not None)
         listener = listening(program.name, server_config, services, add, shared.metrics, tracing, gate, models)
         async with contextlib.aclosing(repository), listener as running:
             await repository.load_all()

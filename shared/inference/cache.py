@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.inference.features import Features, Prepared
-from shared.inference.package import Package
 
 _Input = TypeVar("_Input")
 
@@ -136,16 +135,21 @@ class ModelCache(Generic[_Input]):
     It has two kinds of keys. That of a row is made of the arrays that the model sees, so that two files of the same
     pixels have one vector. That of an input is made of its bytes, and leads to its rows without decoding them anew.
 
+    fingerprint: returns that of the model as it runs now, since a warm-up may change with what and in which precision.
     identify: the bytes that say all of an input that its rows depend on, in parts.
     """
 
     def __init__(
-        self, cache: Cache, package: Package, identify: Callable[[_Input], Sequence[bytes]], observer: CacheObserver
+        self,
+        cache: Cache,
+        fingerprint: Callable[[], str],
+        identify: Callable[[_Input], Sequence[bytes]],
+        observer: CacheObserver,
     ) -> None:
         """Begins without entries, but for those of a loaded model with the same fingerprint."""
         self.observer = observer
         self._cache = cache
-        self._fingerprint = package.fingerprint
+        self._fingerprint = fingerprint
         self._identify = identify
         self._is_closed = False
 
@@ -159,7 +163,7 @@ class ModelCache(Generic[_Input]):
 
     def recall(self, key: bytes) -> tuple[Known, NDArray[np.float32]] | None:
         """Returns an input whose rows are all there, and its vectors (rows, dim)."""
-        known = self._cache.get(self._fingerprint, key)
+        known = self._cache.get(self._fingerprint(), key)
         if not isinstance(known, Known):
             return None
         vectors = [self.vector(row) for row in known.rows]
@@ -169,7 +173,7 @@ class ModelCache(Generic[_Input]):
     def learn(self, key: bytes, known: Known) -> None:
         """Keeps where an input leads to."""
         if not self._is_closed:
-            self._cache.put(self._fingerprint, key, known)
+            self._cache.put(self._fingerprint(), key, known)
 
     def row_keys(self, prepared: Prepared) -> Sequence[bytes]:
         """Returns the keys of the rows of an input; may run in any thread."""
@@ -177,19 +181,19 @@ class ModelCache(Generic[_Input]):
 
     def vector(self, row_key: bytes) -> NDArray[np.float32] | None:
         """Returns the vector (dim,) of a row."""
-        found = self._cache.get(self._fingerprint, row_key)
+        found = self._cache.get(self._fingerprint(), row_key)
         return found if isinstance(found, np.ndarray) else None
 
     def keep(self, row_key: bytes, vector: NDArray[np.float32]) -> None:
         """Keeps the vector (dim,) of a row."""
         if not self._is_closed:
             # A copy, since it may be a view, which would keep its whole batch.
-            self._cache.put(self._fingerprint, row_key, vector.copy())
+            self._cache.put(self._fingerprint(), row_key, vector.copy())
 
     def close(self) -> None:
         """Lets all entries go; calls that still run leave none."""
         self._is_closed = True
-        self._cache.forget(self._fingerprint)
+        self._cache.forget(self._fingerprint())
 
 
 def _digests(inputs: Sequence[Sequence[bytes]]) -> Sequence[bytes]:

@@ -138,6 +138,8 @@ class Encoder(Generic[_Input]):
         kept = [recalled(key, self._cache) for key in keys]
         new = [(each, key) for each, key, answer in zip(inputs, keys, kept, strict=True) if answer is None]
         self._cache.observer.looked_up(hits=len(inputs) - len(new), misses=0)
+        if not new:  # then neither the queue nor the threads that prepare have a say
+            return [answer for answer in kept if answer is not None]
         computed = iter(await self._encode_new(new, deadline, priority))
         return [next(computed) if answer is None else answer for answer in kept]
 

@@ -89,6 +89,21 @@ class Lane(Generic[_Result]):
         length = min(self._buckets, key=lambda each: self._buckets[each][0].order)
         return length, self._buckets[length][0].deadline - time.monotonic()
 
+    def drop_dead(self) -> None:
+        """Drops every row that nobody waits for any more, wherever it stands; takes a look at each."""
+        now = time.monotonic()
+        for length, bucket in list(self._buckets.items()):
+            dead = [entry for entry in bucket if entry.is_dead(now)]
+            if not dead:
+                continue
+            self._buckets[length] = live = deque(entry for entry in bucket if not entry.is_dead(now))
+            if not live:
+                del self._buckets[length]
+            self.size -= len(dead)
+            self.cost -= sum(entry.features.cost for entry in dead)
+            for entry in dead:
+                self._on_drop(entry)
+
     def drain(self) -> Iterator[Entry[_Result]]:
         """Takes everything that waits."""
         for length in list(self._buckets):

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.errors import DeadlineExceeded
+from sensorium.errors import DeadlineExceeded, Reason, Unavailable
 from shared.inference.admission import Admission
 from shared.inference.computed import Computed, Ran
 from shared.inference.costs import CostModel
@@ -32,6 +32,8 @@ from shared.inference.widths import Widths
 
 # After so many interactive batches in a row, one batch of the other lane goes first, so that it always moves.
 _INTERACTIVE_IN_A_ROW = 8
+
+_RETRY_S = 1.0  # when another replica, or this one anew, should answer what was refused at the end
 
 _NOTHING = np.empty((0, 0), np.float32)
 
@@ -73,6 +75,7 @@ class Scheduler:
             name: Lane(padded_length, pads=pads, on_drop=partial(_drop, observer)) for name in PRIORITIES
         }
         self._order = 0
+        self._is_closed = False
         self._interactive_in_a_row = 0
         self._running: set[asyncio.Task[None]] = set()
         self._costs = costs or CostModel()
@@ -85,9 +88,12 @@ class Scheduler:
         """Queues one row; the future gives its result.
 
         Cancelling the future drops the row while it waits. Its errors: DeadlineExceeded where the deadline passed in
-        the queue, and whatever `compute` raised.
+        the queue, Unavailable where the scheduler was closed meanwhile, and whatever `compute` raised.
         """
         future: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            future.set_exception(_closed())
+            return future
         self._order += 1
         self._lanes[priority].push(Entry(row, future, deadline, self._order))
         self.admission.queued(row.cost)
@@ -98,10 +104,11 @@ class Scheduler:
         return future
 
     async def close(self) -> None:
-        """Waits for the running batches; what still waits is cancelled."""
+        """Waits for the running batches; what still waits is refused with Unavailable, since its callers are there."""
+        self._is_closed = True
         for lane in self._lanes.values():
             for entry in lane.drain():
-                entry.future.cancel()
+                _resolve(entry.future, _closed())
         if self._running:
             await asyncio.wait(self._running)
 
@@ -158,18 +165,34 @@ class Scheduler:
         return self._costs.enough(length, slack_s, self._limits.max_batch_cost)
 
     def _lane_order(self) -> Sequence[Priority]:
-        return PRIORITIES if self._interactive_in_a_row < _INTERACTIVE_IN_A_ROW else PRIORITIES[::-1]
+        is_due = self._interactive_in_a_row >= _INTERACTIVE_IN_A_ROW and self._lanes["batch"].size > 0
+        return PRIORITIES[::-1] if is_due else PRIORITIES
 
     async def _run(self, batch: list[Entry[Computed]], is_wide: bool | None) -> None:
+        """Runs a batch. Whatever fails on the way, if only an observer: no caller is left waiting, no worker busy."""
+        try:
+            await self._run_and_finish(batch, is_wide)
+        except Exception as fault:  # noqa: BLE001  # handed on to the rows' callers
+            error = as_bug(fault)
+            for entry in batch:
+                _resolve(entry.future, error)
+        finally:
+            for entry in batch:  # those that are left only where the task was cancelled
+                _resolve(entry.future, _closed())
+
+    async def _run_and_finish(self, batch: list[Entry[Computed]], is_wide: bool | None) -> None:
         try:
             ran = await asyncio.get_running_loop().run_in_executor(self._pool, self._computed, batch, is_wide)
         except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
-            await self._compute_singly(batch, fault)
-        else:
-            self._free()
-            self._finish(batch, ran)
+            try:
+                await self._compute_singly(batch, fault)
+            finally:
+                self._free()
             return
-        self._free()
+        try:
+            self._free()  # first, so that the worker does not wait for what follows
+        finally:
+            self._finish(batch, ran)
 
     def _free(self) -> None:
         self._busy -= 1
@@ -181,6 +204,8 @@ class Scheduler:
         live = [entry for entry in batch if not entry.is_dead(started)]
         compute = self._compute_wide if is_wide and self._compute_wide is not None else self._compute
         vectors = compute([entry.features for entry in live]) if live else _NOTHING
+        if len(vectors) != len(live):
+            raise ValueError(f"the graph returned {len(vectors)} rows for {len(live)}")
         return Ran(live, vectors, started, time.monotonic() - started, is_wide)
 
     async def _compute_singly(self, batch: list[Entry[Computed]], fault: Exception) -> None:
@@ -197,18 +222,17 @@ class Scheduler:
                 _resolve(entry.future, as_bug(cause))
 
     def _finish(self, batch: Sequence[Entry[Computed]], ran: Ran) -> None:
-        if len(ran.live) < len(batch):
-            for entry in batch:
-                if entry not in ran.live:
-                    _drop(self._observer, entry)
-        if not ran.live:
-            return
         waits = [ran.started - entry.enqueued for entry in ran.live]
-        self._learn(ran, waits)
         inference_ns, size = int(ran.seconds * 1e9), len(ran.live)
         for entry, vector, waited in zip(ran.live, ran.vectors, waits, strict=True):
             if not entry.future.done():
                 entry.future.set_result(Computed(vector, int(waited * 1e9), inference_ns, size))
+        if len(ran.live) < len(batch):
+            for entry in batch:
+                if entry not in ran.live:
+                    _drop(self._observer, entry)
+        if ran.live:
+            self._learn(ran, waits)
 
     def _learn(self, ran: Ran, waits: Sequence[float]) -> None:
         """Notes what a batch took, for the next ones and for whoever watches."""
@@ -237,6 +261,12 @@ def _drop(observer: Observer, entry: Entry[Computed]) -> None:
     is_expired = entry.deadline <= time.monotonic()
     observer.dropped("expired" if is_expired else "cancelled")
     _resolve(entry.future, DeadlineExceeded("the deadline passed while the item waited for the model"))
+
+
+def _closed() -> Unavailable:
+    return Unavailable(
+        "the model was let go while the item waited for it; try again", reason=Reason.DRAINING, retry_after_s=_RETRY_S
+    )
 
 
 def _resolve(future: asyncio.Future[Computed], fault: Exception) -> None:

@@ -27,7 +27,7 @@ from sensorium.errors import (
 from shared.serving.access import Access
 from shared.serving.call import Call, check_call, current_call, enter_call, read_call
 from shared.serving.gate import Gate
-from shared.serving.items import CallItems
+from shared.serving.items import CallItems, came, counted
 from shared.serving.logs import Thinned
 from shared.serving.metrics import CallMetrics, Metrics
 from shared.serving.open_inference.models import OPEN_METHODS
@@ -126,8 +126,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler = self._access.metered(method, handler)
         if handler.unary_unary is not None:
             if self._gate is not None and self._gate.guards(method):
-                wary = self._wary_unary(method, handler.unary_unary, metrics, self._gate)
-                self._wary[method] = grpc.stream_stream_rpc_method_handler(wary, read, handler.response_serializer)
+                wary = self._wary_unary(method, handler.unary_unary, metrics, self._gate, read)
+                self._wary[method] = grpc.stream_stream_rpc_method_handler(wary, None, handler.response_serializer)
             return grpc.unary_unary_rpc_method_handler(
                 self._unary(method, handler.unary_unary, metrics), read, handler.response_serializer
             )
@@ -163,7 +163,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async def work(call: Call) -> Any:
                 if isinstance(request, Unreadable):
                     raise request.error
-                _came(call, item_count(request))
+                came(call, item_count(request))
                 async with asyncio.timeout(call.remaining_s()):
                     return await behaviour(request, context)
 
@@ -173,16 +173,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return answer
 
     def _wary_unary(
-        self, method: str, behaviour: Callable[..., Any], metrics: CallMetrics, gate: Gate
+        self,
+        method: str,
+        behaviour: Callable[..., Any],
+        metrics: CallMetrics,
+        gate: Gate,
+        read: Callable[[bytes], Any],
     ) -> Callable[..., Any]:
-        """Answers a unary call as a stream of one message each way, which looks the same on the wire."""
+        """Answers a unary call as a stream of one message each way, which looks the same on the wire.
 
-        async def answer(requests: AsyncIterator[Any], context: _Context) -> None:
+        So the gate is asked before the request is read, or, where small ones come in, before it is parsed.
+        """
+
+        async def answer(requests: AsyncIterator[bytes], context: _Context) -> None:
             async def work(call: Call) -> None:
-                gate.check(call)
+                if gate.open_bytes < 0:
+                    gate.check(call)
                 async with asyncio.timeout(call.remaining_s()):
-                    async for request in readable(requests):
-                        _came(call, item_count(request))
+                    async for data in requests:
+                        if 0 <= gate.open_bytes < len(data):
+                            gate.check(call)
+                        request = read(data)
+                        if isinstance(request, Unreadable):
+                            raise request.error
+                        came(call, item_count(request))
                         await context.write(await behaviour(request, context))
                         return
                 raise InvalidInput("the call ended without a request")
@@ -198,7 +212,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(requests: AsyncIterator[Any], context: _Context) -> None:
             async def work(call: Call) -> None:
                 with self._streams.one():
-                    async with contextlib.aclosing(behaviour(_counted(requests, call), context)) as responses:
+                    async with contextlib.aclosing(behaviour(counted(readable(requests), call), context)) as responses:
                         async for response in responses:
                             await context.write(response)
 
@@ -274,15 +288,3 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 return
             facts |= {"and_others": unsaid}
         _log.info("call", extra={"f": facts})
-
-
-def _came(call: Call, count: int) -> None:
-    if call.items is not None:
-        call.items.came(count)
-
-
-async def _counted(requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
-    """Yields the requests of a stream, each counted as one item, and raises the error of one that cannot be read."""
-    async for request in readable(requests):
-        _came(call, 1)
-        yield request

@@ -6,13 +6,14 @@ is counted in items: alerts rest on these numbers.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import AsyncIterator
+from typing import Any, Literal
 
 from google.rpc import status_pb2
 
 from sensorium.errors import DeadlineExceeded, SensoriumError
 from sensorium.status import to_status
-from shared.serving.call import current_call
+from shared.serving.call import Call, current_call
 from shared.serving.metrics import Metrics, Typical
 from shared.serving.statuses import code_name
 
@@ -61,6 +62,19 @@ class CallItems:
             return "caller"
         code = code_name(error)
         return "service" if code in _OURS else "load" if code == "RESOURCE_EXHAUSTED" else "caller"
+
+
+async def counted(requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
+    """Yields the requests of a stream (Any: of whatever messages), each counted as one item."""
+    async for request in requests:
+        came(call, 1)
+        yield request
+
+
+def came(call: Call, count: int) -> None:
+    """Counts items that a call brought."""
+    if call.items is not None:
+        call.items.came(count)
 
 
 def failed_item(error: SensoriumError) -> status_pb2.Status:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,7 @@ class Cached:
     model: Gated
     cache: Cache
     metrics: Metrics
+    prepare_pool: ThreadPoolExecutor
 
     async def encode(
         self, *things: Thing, deadline: float = FOREVER, priority: Priority = "interactive"
@@ -113,6 +115,10 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+def fingerprint(model: Model) -> str:
+    return model.package.fingerprint
+
+
 @asynccontextmanager
 async def cached(folder: Path, max_bytes: int = 1_000_000, max_queue_batches: int = 100) -> AsyncIterator[Cached]:
     """Opens an encoder of one worker, whose calls prepare and compute in threads as in a service."""
@@ -128,10 +134,10 @@ async def cached(folder: Path, max_bytes: int = 1_000_000, max_queue_batches: in
             Pools(prepare, compute, 1),
             max_queue_batches=max_queue_batches,
             observer=observer,
-            cache=ModelCache(cache, model.package, Thing.identify, observer),
+            cache=ModelCache(cache, partial(fingerprint, model), Thing.identify, observer),
         )
         model.batches.clear()
-        served = Cached(encoder, model, cache, metrics)
+        served = Cached(encoder, model, cache, metrics, prepare)
         del encoder, model  # so that a test can let go of them
         try:
             yield served

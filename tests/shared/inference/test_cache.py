@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -260,7 +261,9 @@ async def test_nobody_waits_for_a_slower_lane(tmp_path: Path) -> None:
         assert served.model.batches == [[2.0], [1.0], [1.0]]
 
 
-async def test_what_is_kept_is_answered_while_the_queue_is_full(tmp_path: Path) -> None:
+async def test_what_is_kept_is_answered_however_long_the_queue_and_busy_the_threads(
+    tmp_path: Path,
+) -> None:
     async with cached(tmp_path, max_queue_batches=1) as served:
         await served.encode(ONE)
         running = await served.start_at_the_gate(OTHER)
@@ -268,9 +271,15 @@ async def test_what_is_kept_is_answered_while_the_queue_is_full(tmp_path: Path) 
         await until(lambda: served.encoder.admission.waiting_cost >= 64)
         with pytest.raises(Overloaded):
             await served.encode(Thing((3.0,)))
-        (kept,) = await served.encode(ONE)
+        blocked = threading.Event()
+        preparing = asyncio.get_running_loop().run_in_executor(served.prepare_pool, blocked.wait, 10)
+        served.encoder.admission._cost_per_s = 1.0  # 64 s of work wait
+        async with asyncio.timeout(5):
+            (kept,) = await served.encode(ONE, deadline=time.monotonic() + 5)
         assert isinstance(kept, Encoded)
         assert kept.is_cached
+        blocked.set()
+        await preparing
         served.model.gate.set()
         await asyncio.gather(running, *waiting)
 

@@ -6,14 +6,14 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sensorium.errors import DeadlineExceeded, InternalError, Overloaded
+from sensorium.errors import DeadlineExceeded, InternalError, Overloaded, Reason, Unavailable
 from shared.inference.costs import CostModel
 from shared.inference.features import Features
 from shared.inference.manifest import BatchLimits
@@ -69,7 +69,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def scheduler(
-    gate: Gate,
+    model: Gate | Callable[[Sequence[Features]], NDArray[np.float32]],
     pool: ThreadPoolExecutor,
     notes: Notes,
     *,
@@ -79,7 +79,7 @@ def scheduler(
     costs: CostModel | None = None,
 ) -> Scheduler:
     return Scheduler(
-        gate.compute,
+        model.compute if isinstance(model, Gate) else model,
         pool,
         workers=workers,
         limits=limits or BatchLimits(4, 64),
@@ -144,6 +144,25 @@ async def test_a_full_interactive_batch_stands_ready_and_what_dies_in_it_is_not_
     await asyncio.gather(first, rows[0], *rows[2:])
     assert gate.batches == [[0], [1, 3, 4], [5, 6]]
     assert notes.drops == {"cancelled": 1}
+
+
+async def test_a_full_batch_stands_ready_however_many_went_before_while_the_other_lane_is_empty(
+    pool: ThreadPoolExecutor,
+) -> None:
+    gate, notes = Gate(), Notes()
+    gate.open.set()
+    scheduling = scheduler(gate, pool, notes)
+    for at in range(9):
+        await scheduling.submit(row(at), deadline=later(), priority="interactive")
+        await entered(gate)
+    gate.open.clear()
+    first = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(6)]
+    await asyncio.sleep(0)  # one turn of the loop
+    assert scheduling.admission.waiting_cost == 16, "four of the six stand ready"
+    gate.open.set()
+    await asyncio.gather(first, *rows)
 
 
 async def test_idle_workers_share_what_one_call_submits() -> None:
@@ -220,6 +239,84 @@ async def test_what_would_wait_beyond_its_deadline_is_refused_at_once(pool: Thre
     await asyncio.gather(first, *rows)
     scheduling.admission.admit(1, later(0.01), "interactive")  # nothing waits any more
     assert notes.drops == {"full": 1}
+
+
+async def test_rows_whose_callers_are_gone_take_no_room_behind_one_that_waits(pool: ThreadPoolExecutor) -> None:
+    gate, notes = Gate(), Notes()
+    scheduling = scheduler(gate, pool, notes, max_queue_cost=48)  # six rows
+    running = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    waiting = [scheduling.submit(row(at), deadline=later(), priority="batch") for at in range(1, 4)]
+    waiting += [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(4, 7)]
+    scheduling.admission.queued(8)
+    for gone in (waiting[1], waiting[2], *waiting[4:]):
+        gone.cancel()
+    scheduling.admission.admit(3, math.inf, "interactive")
+    scheduling.admission.release(3, "interactive")
+    assert notes.drops == {"cancelled": 4}
+    gate.open.set()
+    await asyncio.gather(running, waiting[0], waiting[3])
+
+
+async def test_rows_that_wait_when_the_scheduler_closes_are_told_so_and_not_that_their_caller_hung_up(
+    pool: ThreadPoolExecutor,
+) -> None:
+    gate = Gate()
+    scheduling = scheduler(gate, pool, Notes())
+    running = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    await entered(gate)
+    waiting = scheduling.submit(row(1), deadline=later(), priority="interactive")
+    gate.open.set()
+    await scheduling.close()
+    assert float((await running).vector[0]) == 0
+    late = scheduling.submit(row(2), deadline=later(), priority="interactive")
+    for refused in (waiting, late):
+        with pytest.raises(Unavailable) as caught:
+            await refused
+        assert caught.value.reason is Reason.DRAINING
+
+
+def too_few(rows: Sequence[Features]) -> NDArray[np.float32]:
+    return np.zeros((len(rows) - 1, 1), np.float32)
+
+
+def too_many(rows: Sequence[Features]) -> NDArray[np.float32]:
+    return np.zeros((len(rows) + 1, 1), np.float32)
+
+
+def no_array(rows: Sequence[Features]) -> NDArray[np.float32]:
+    return None  # type: ignore[return-value]  # what a graph of another kind may do
+
+
+class Deaf(Notes):
+    """An observer that fails."""
+
+    def batch_done(self, **_: object) -> None:
+        raise ValueError("metrics are gone")
+
+
+@pytest.mark.parametrize("compute", [too_few, too_many, no_array])
+async def test_no_caller_waits_for_ever_for_a_graph_that_returns_what_it_should_not(
+    compute: Callable[[Sequence[Features]], NDArray[np.float32]], pool: ThreadPoolExecutor
+) -> None:
+    scheduling = scheduler(compute, pool, Notes())
+    rows = [scheduling.submit(row(at), deadline=later(), priority="interactive") for at in range(3)]
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*rows, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [InternalError] * 3
+    again = scheduling.submit(row(0), deadline=later(), priority="interactive")
+    async with asyncio.timeout(10):  # nor is the worker lost
+        with pytest.raises(InternalError):
+            await again
+
+
+async def test_no_caller_waits_for_ever_where_an_observer_fails(pool: ThreadPoolExecutor) -> None:
+    gate = Gate()
+    gate.open.set()
+    scheduling = scheduler(gate, pool, Deaf())
+    for _ in range(2):
+        async with asyncio.timeout(10):
+            await scheduling.submit(row(1), deadline=later(), priority="interactive")
 
 
 async def test_a_row_that_breaks_the_model_fails_alone(pool: ThreadPoolExecutor) -> None:

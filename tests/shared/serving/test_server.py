@@ -263,8 +263,9 @@ class Door:
 
     is_crowded = True
 
-    def __init__(self, *, is_shut: bool = False) -> None:
+    def __init__(self, *, is_shut: bool = False, open_bytes: int = -1) -> None:
         self.is_shut = is_shut
+        self.open_bytes = open_bytes
         self.asked = 0
 
     def guards(self, method: str) -> bool:
@@ -294,6 +295,16 @@ async def test_while_it_is_crowded_calls_are_refused_before_they_are_read() -> N
         assert "x-request-id" in dict(await pending.trailing_metadata())
         assert door.asked == 4
         assert _refused(running) == 1
+
+
+async def test_small_calls_come_in_however_crowded_it_is_since_a_cache_may_have_their_answers() -> None:
+    door = Door(is_shut=True, open_bytes=100)
+    async with serving(echo, door) as (channel, _):
+        await get(channel, "the first call")
+        assert (await get(channel, "small")).model.name == "small"
+        with pytest.raises(Overloaded):
+            await get(channel, "x" * 200)
+        assert door.asked == 1
 
 
 async def test_refusals_for_want_of_room_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
