@@ -17,6 +17,7 @@ from services.audio.preprocess import AudioNumbers, preprocess
 from services.audio.servicer import AudioServicer
 from shared.hosting.decoding import Codec, decoding, inline
 from shared.hosting.host import Host, Program, hosting
+from shared.inference.cache import Identity
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
 from shared.inference.isolation import Decoder
@@ -60,7 +61,7 @@ def open_encoder(package: Package, config: Config, shared: Host, decoder: Decode
     numbers = read_numbers(package.manifest, AudioNumbers.of)
     decoded, limits = decoder or inline(codec(config)), _limits(config)
     model = Model(package, execution=shared.execution)
-    return shared.encoder(model, lambda clip: _prepare(clip, numbers, limits, decoded), _canary(), identify=_identify)
+    return shared.encoder(model, lambda clip: _prepare(clip, numbers, limits, decoded), _canary(), identity=_IDENTITY)
 
 
 def codec(config: Config) -> Codec:
@@ -84,9 +85,12 @@ def _limits(config: Config) -> AudioLimits:
     return AudioLimits(config.max_audio_bytes, config.max_audio_ms, config.max_audio_samples)
 
 
-def _identify(clip: Clip) -> Sequence[bytes]:
+def _parts(clip: Clip) -> Sequence[bytes]:
     windows = f"{clip.windows.length_ms} {clip.windows.hop_ms}"
     return clip.audio.SerializeToString(deterministic=True), windows.encode()
+
+
+_IDENTITY = Identity(_parts, lambda clip: clip.audio.ByteSize())
 
 
 def _prepare(clip: Clip, numbers: AudioNumbers, limits: AudioLimits, decoded: Decoder) -> Prepared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from services.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 
 MIN_WINDOW_MS, MIN_HOP_MS = 100, 10
 DEFAULT_STREAM_WINDOW_MS = 1_000
+_PIECE_BYTES = 1 << 18  # to make floats of so much takes a fraction of a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +63,41 @@ def check_pcm(sample_format: int, sample_rate_hz: int, channel_count: int) -> No
         raise InvalidInput(f"is {channel_count}; give 1 to {MAX_CHANNELS}, or 0 for 1", field="channel_count")
 
 
-def read_samples(samples: bytes, sample_format: int, channel_count: int) -> NDArray[np.float32]:
+def pieces(samples: bytes, sample_format: int, channel_count: int) -> Iterator[NDArray[np.float32]]:
+    """Yields what `read_samples` returns, a little at a time: a large message takes no memory but its own.
+
+    Raises:
+        InvalidInput: as `read_samples` does, before anything is yielded.
+    """
+    frame_bytes = _frame_bytes(sample_format, channel_count)
+    _check_frames(len(samples), frame_bytes, channel_count or 1)
+    step = max(1, _PIECE_BYTES // frame_bytes) * frame_bytes
+    view = memoryview(samples)
+    for at in range(0, len(samples), step):
+        yield read_samples(view[at : at + step], sample_format, channel_count)
+
+
+def read_samples(samples: bytes | memoryview, sample_format: int, channel_count: int) -> NDArray[np.float32]:
     """Returns (n, channels) float32 of interleaved raw samples; int16 is scaled by 1/32768.
 
     Raises:
         InvalidInput: of the field `samples`: not a whole number of samples of every channel.
     """
-    is_int16 = sample_format == content_pb2.PCM_FORMAT_INT16
     channels = channel_count or 1
-    frame_bytes = channels * (2 if is_int16 else 4)
-    if len(samples) % frame_bytes:
+    _check_frames(len(samples), _frame_bytes(sample_format, channel_count), channels)
+    if sample_format == content_pb2.PCM_FORMAT_INT16:
+        return np.frombuffer(samples, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(32768)
+    return np.frombuffer(samples, "<f4").reshape(-1, channels).astype(np.float32)
+
+
+def _frame_bytes(sample_format: int, channel_count: int) -> int:
+    return (channel_count or 1) * (2 if sample_format == content_pb2.PCM_FORMAT_INT16 else 4)
+
+
+def _check_frames(byte_count: int, frame_bytes: int, channels: int) -> None:
+    if byte_count % frame_bytes:
         raise InvalidInput(
-            f"has {len(samples)} bytes, no multiple of {frame_bytes}: {channels} channel(s) of one sample each",
+            f"has {byte_count} bytes, no multiple of {frame_bytes}: {channels} channel(s) of one sample each",
             reason=Reason.MEDIA_UNDECODABLE,
             field="samples",
         )
-    if is_int16:
-        return np.frombuffer(samples, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(32768)
-    return np.frombuffer(samples, "<f4").reshape(-1, channels).astype(np.float32)

@@ -13,7 +13,7 @@ from services.audio.clips import Windows
 class LiveWindows:
     """Collects chunks of (n, channels) samples and gives the windows that they fill, in order of time.
 
-    It keeps no more than one window of sound.
+    Between chunks it keeps no more than one window of sound.
     """
 
     def __init__(self, windows: Windows, sample_rate_hz: int) -> None:
@@ -33,6 +33,8 @@ class LiveWindows:
             self._end += len(chunk)
         while self._start_of_next() + self._length() <= self._end:
             yield self._cut(self._length())
+        if len(self._held) == 1 and self._held[0].base is not None:
+            self._held = [self._held[0].copy()]  # a view would keep all of the chunk
 
     def finish(self) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
         """Yields the last, shorter window, where samples are left that no window covered."""
@@ -47,7 +49,7 @@ class LiveWindows:
         return self._count * self._windows.hop_ms * self._rate // 1000
 
     def _cut(self, length: int) -> tuple[int, int, NDArray[np.float32]]:
-        held = np.concatenate(self._held)
+        held = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
         start = self._start_of_next()
         window = held[start - self._held_start : start - self._held_start + length]
         self._covered = start + length

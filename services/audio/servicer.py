@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, Reason, SensoriumError
 from sensorium.v1 import audio_pb2, audio_pb2_grpc, content_pb2
-from services.audio.clips import DEFAULT_STREAM_WINDOW_MS, Clip, check_pcm, read_samples, read_windows
+from services.audio.clips import DEFAULT_STREAM_WINDOW_MS, Clip, check_pcm, pieces, read_windows
 from services.audio.live import LiveWindows
 from services.audio.preprocess import AudioNumbers
 from shared.hosting import results
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import grpc.aio
 
     _Context = grpc.aio.ServicerContext[Any, Any]  # Any: of whatever message; nothing here looks into it
+
+_INLINE_BYTES = 128 << 10  # windows of more samples are packed in a thread
 
 
 class AudioServicer(audio_pb2_grpc.AudioEncoderServiceServicer):
@@ -75,9 +78,9 @@ class AudioServicer(audio_pb2_grpc.AudioEncoderServiceServicer):
         async for request in requests:
             if request.WhichOneof("payload") != "samples":
                 raise InvalidInput("comes once, in the first message; send samples", field="format")
-            chunk = read_samples(request.samples, stream_format.format, stream_format.channel_count)
-            for window in live.push(chunk):
-                yield await _answer(window, stream_format, encoder, wanted)
+            for piece in pieces(request.samples, stream_format.format, stream_format.channel_count):
+                for window in live.push(piece):
+                    yield await _answer(window, stream_format, encoder, wanted)
         for window in live.finish():
             yield await _answer(window, stream_format, encoder, wanted)
 
@@ -112,15 +115,10 @@ async def _answer(
 ) -> audio_pb2.EncodeAudioStreamResponse:
     started = time.perf_counter_ns()
     start_ms, end_ms, samples = window
-    pcm = content_pb2.Pcm(
-        samples=samples.astype("<f4").tobytes(),
-        format=content_pb2.PCM_FORMAT_FLOAT32,
-        sample_rate_hz=stated.sample_rate_hz,
-        channel_count=samples.shape[1],
-    )
     call = current_call()
     deadline = call.item_deadline()
-    clip = Clip(content_pb2.Audio(pcm=pcm))
+    is_large = samples.nbytes > _INLINE_BYTES
+    clip = await asyncio.to_thread(_clip, samples, stated) if is_large else _clip(samples, stated)
     response = audio_pb2.EncodeAudioStreamResponse(start_ms=start_ms, end_ms=end_ms)
     try:
         (encoded,) = await patiently(
@@ -135,6 +133,16 @@ async def _answer(
     response.embedding.CopyFrom(results.embedded(vector, wanted, encoder.package.manifest.space))
     response.receipt.CopyFrom(results.receipt(encoder.package, [encoded], started))
     return response
+
+
+def _clip(samples: NDArray[np.float32], stated: audio_pb2.AudioStreamFormat) -> Clip:
+    pcm = content_pb2.Pcm(
+        samples=samples.astype("<f4").tobytes(),
+        format=content_pb2.PCM_FORMAT_FLOAT32,
+        sample_rate_hz=stated.sample_rate_hz,
+        channel_count=samples.shape[1],
+    )
+    return Clip(content_pb2.Audio(pcm=pcm))
 
 
 def _windows(encoded: Encoded | SensoriumError, wanted: results.Wanted, space: str) -> audio_pb2.AudioWindows:

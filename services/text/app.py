@@ -11,6 +11,7 @@ from services.text.open_inference import native
 from services.text.preprocess import Text, TextNumbers, TextPreprocessor
 from services.text.servicer import TextServicer
 from shared.hosting.host import Host, Program, hosting
+from shared.inference.cache import Identity
 from shared.inference.encoder import Encoder
 from shared.inference.model import Model
 from shared.inference.package import Package
@@ -27,6 +28,12 @@ _SHORT = 150
 
 # A short text is tokenized in 0.1 ms: a thread job for each would cost more than the work.
 _TEXTS_PER_JOB = 32
+
+
+_IDENTITY: Identity[Text] = Identity(
+    lambda text: (text.prompt.encode(), text.text.encode(), bytes([text.truncate])),
+    lambda text: len(text.prompt) + len(text.text),
+)
 
 
 @contextlib.asynccontextmanager
@@ -51,7 +58,7 @@ def open_encoder(package: Package, config: Config, shared: Host) -> Encoder[Text
     """Returns one package ready to serve, warmed up; raises FailedPrecondition where it does not fit."""
     preprocessor = TextPreprocessor(package, config.max_text_bytes)
     model = open_model(package, preprocessor.numbers, shared.execution)
-    return shared.encoder(model, preprocessor, Text("canary"), _TEXTS_PER_JOB, _identify, _is_short)
+    return shared.encoder(model, preprocessor, Text("canary"), _TEXTS_PER_JOB, _IDENTITY, _is_short)
 
 
 def _is_short(text: Text) -> bool:
@@ -64,10 +71,6 @@ def open_model(package: Package, numbers: TextNumbers, execution: Execution) -> 
     pads = {} if not is_padded else {**dict.fromkeys(_ZEROS, 0), "input_ids": numbers.pad_id}
     multiple, most = numbers.padded_to or max(1, numbers.pad_multiple), numbers.padded_to or numbers.max_tokens
     return Model(package, pads, multiple, most, execution)
-
-
-def _identify(text: Text) -> Sequence[bytes]:
-    return text.prompt.encode(), text.text.encode(), bytes([text.truncate])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer, normalizers
+from tokenizers import Tokenizer, normalizers
 
 from sensorium.errors import InvalidInput, NotFound, Reason
+from services.text.tokenizer import CutTokenizer, Tokens
 from shared.inference.features import Features, Prepared
 from shared.inference.manifest import Manifest, package_error, read_numbers
 from shared.inference.package import Package
@@ -62,15 +63,6 @@ class Text:
     truncate: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Tokenized:
-    """A text's tokens, special ones included; `count` is what it had before it was cut."""
-
-    ids: list[int]
-    pieces: list[str]
-    count: int
-
-
 class TextPreprocessor:
     """A model's tokenizer, built once and shared by all threads."""
 
@@ -86,10 +78,8 @@ class TextPreprocessor:
         label = f"{manifest.name}/{manifest.version}"
         self._max_text_bytes = max_text_bytes
         self.numbers = read_numbers(manifest, TextNumbers.of)
-        # Two of them: truncation is a state of a tokenizer, and threads share it.
-        self._whole = _load(package, label, self.numbers)
-        self._cut = _load(package, label, self.numbers)
-        self._cut.enable_truncation(self.numbers.max_tokens, direction=self.numbers.truncation_side)
+        whole, cutting = (_load(package, label, self.numbers) for _ in range(2))
+        self._tokenizer = CutTokenizer(whole, cutting, self.numbers.max_tokens, self.numbers.truncation_side)
         # What is the same for all texts; a text has the beginning of each.
         longest = max(self.numbers.max_tokens, self.numbers.fixed_length)
         self._ones, self._zeros = np.ones(longest, np.int64), np.zeros(longest, np.int64)
@@ -97,48 +87,48 @@ class TextPreprocessor:
         for each in (self._ones, self._zeros, self._positions):
             each.flags.writeable = False
 
-    def tokenize(self, text: Text) -> Tokenized:
-        """Returns the tokens that the model sees.
+    def tokens(self, text: Text) -> Tokens:
+        """Returns the tokens that the model sees. A text of nothing but white space is the empty one.
 
         Raises:
             InvalidInput: TEXT_EMPTY or TEXT_TOO_LONG.
         """
-        encoding, count = self._encoded(text)
-        return Tokenized(encoding.ids, encoding.tokens, count)
-
-    def _encoded(self, text: Text) -> tuple[Encoding, int]:
-        """Returns what the model sees of a text, and how many tokens it had before it was cut."""
-        if not text.text and not self.numbers.accepts_empty:
+        given = "" if text.text.isspace() else text.text
+        if not given and not self.numbers.accepts_empty:
             raise InvalidInput("is empty; give a text of at least one character", reason=Reason.TEXT_EMPTY)
-        if len(text.text) > self._max_text_bytes:
-            raise InvalidInput(
-                f"has {len(text.text)} characters; a text may have at most {self._max_text_bytes} bytes",
-                reason=Reason.TEXT_TOO_LONG,
-                metadata={"limit": str(self._max_text_bytes)},
-            )
-        whole = text.prompt + text.text
-        encoding = self._whole.encode(whole)
-        count, limit = len(encoding.ids), self.numbers.max_tokens
-        if not count:
+        self._check_size(given)
+        tokens, limit = self._tokenizer.tokens(text.prompt + given), self.numbers.max_tokens
+        if not tokens.count:
             raise InvalidInput("has no tokens that the model knows; give another text", reason=Reason.TEXT_EMPTY)
-        if count <= limit:
-            return encoding, count
-        if not text.truncate:
+        if tokens.is_cut and not text.truncate:
+            count = str(tokens.count) if tokens.is_whole else f"more than {tokens.count}"
             raise InvalidInput(
                 f"has {count} tokens, over the model's limit of {limit}; shorten it, or let it be truncated",
                 reason=Reason.TEXT_TOO_LONG,
-                metadata={"limit": str(limit), "count": str(count)},
+                metadata={"limit": str(limit), "count": str(tokens.count)},
             )
-        return self._cut.encode(whole), count
+        return tokens
+
+    def _check_size(self, text: str) -> None:
+        limit = self._max_text_bytes
+        if 4 * len(text) <= limit:
+            return
+        size = len(text) if len(text) > limit else len(text.encode())
+        if size > limit:
+            raise InvalidInput(
+                f"has {size} {'characters' if size == len(text) else 'bytes'}; a text may have at most {limit} bytes",
+                reason=Reason.TEXT_TOO_LONG,
+                metadata={"limit": str(limit)},
+            )
 
     def __call__(self, text: Text) -> Prepared:
         """Returns one row: `input_ids` and what goes with them, each (tokens,) int64."""
-        return self.row(np.array(self._encoded(text)[0].ids, np.int64), text.prompt)
+        return self.row(np.array(self.tokens(text).encoding.ids, np.int64), text.prompt)
 
     @property
     def vocabulary_size(self) -> int:
         """How many tokens there are: every id is below."""
-        return self._whole.get_vocab_size()
+        return self._tokenizer.vocabulary_size
 
     def row(self, ids: NDArray[np.int64], prompt: str = "") -> Prepared:
         """Returns the row of tokens (n,), special ones included, of which the first are those of the prompt."""
@@ -157,10 +147,7 @@ class TextPreprocessor:
 
     def _prompt_length(self, prompt: str) -> int:
         """Returns how many tokens a prompt has at the start of a text (sentence-transformers `include_prompt`)."""
-        if not prompt:
-            return 0
-        encoding = self._cut.encode(prompt)
-        return len(encoding.ids) - encoding.special_tokens_mask[-1]
+        return self._tokenizer.prompt_length(prompt) if prompt else 0
 
 
 def _load(package: Package, label: str, numbers: TextNumbers) -> Tokenizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sensorium.errors import SensoriumError
 from sensorium.v1 import embedding_pb2, text_pb2, text_pb2_grpc
 from services.text.preprocess import Text, TextPreprocessor, prompt_of
+from services.text.tokenizer import Tokens
 from shared.hosting import results
 from shared.hosting.repository import Repository
-from shared.inference.encoder import Encoder
 from shared.serving.call import Call, current_call
 from shared.serving.items import failed_item
 from shared.serving.streams import answers, patiently
@@ -57,7 +56,11 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
         prompt = prompt_of(encoder.package.manifest, request.prompt_name)
         truncate = request.truncate if request.HasField("truncate") else True
         texts = [Text(text, prompt, truncate) for text in request.texts]
-        items = await asyncio.to_thread(_tokenized, encoder, texts)
+        preprocessor = encoder.prepare
+        assert isinstance(preprocessor, TextPreprocessor), "every encoder of this service is opened with one"
+        call = current_call()
+        found = await encoder.prepare_with(preprocessor.tokens, texts, deadline=call.deadline, priority=call.priority)
+        items = [_tokenized(tokens, f"texts[{place}]") for place, tokens in enumerate(found)]
         receipt = results.receipt(encoder.package, (), started)
         receipt.token_count = sum(len(item.tokens.ids) for item in items)
         return text_pb2.TokenizeResponse(results=items, receipt=receipt)
@@ -98,17 +101,8 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
         return items, results.receipt(encoder.package, encoded, started)
 
 
-def _tokenized(encoder: Encoder[Text], texts: Sequence[Text]) -> list[text_pb2.TokenizeResult]:
-    preprocessor = encoder.prepare
-    assert isinstance(preprocessor, TextPreprocessor), "every encoder of this service is opened with one"
-    items = []
-    for place, text in enumerate(texts):
-        try:
-            tokens = preprocessor.tokenize(text)
-        except SensoriumError as error:
-            items.append(text_pb2.TokenizeResult(error=failed_item(error.under(f"texts[{place}]"))))
-        else:
-            is_truncated = tokens.count > len(tokens.ids)
-            message = text_pb2.Tokens(ids=tokens.ids, pieces=tokens.pieces, is_truncated=is_truncated)
-            items.append(text_pb2.TokenizeResult(tokens=message))
-    return items
+def _tokenized(tokens: Tokens | SensoriumError, field: str) -> text_pb2.TokenizeResult:
+    if isinstance(tokens, SensoriumError):
+        return text_pb2.TokenizeResult(error=failed_item(tokens.under(field)))
+    ids, pieces = tokens.encoding.ids, tokens.encoding.tokens
+    return text_pb2.TokenizeResult(tokens=text_pb2.Tokens(ids=ids, pieces=pieces, is_truncated=tokens.is_cut))

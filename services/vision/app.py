@@ -16,6 +16,7 @@ from services.vision.preprocess import ImageNumbers, preprocess
 from services.vision.servicer import VisionServicer
 from shared.hosting.decoding import Codec, decoding, inline
 from shared.hosting.host import Host, Program, hosting
+from shared.inference.cache import Identity
 from shared.inference.encoder import Encoder
 from shared.inference.features import Prepared
 from shared.inference.isolation import Decoder
@@ -62,7 +63,7 @@ def open_encoder(package: Package, config: Config, shared: Host, decoder: Decode
             return preprocess(rgb, numbers)
 
     model = Model(package, execution=shared.execution)
-    return shared.encoder(model, prepare, _canary(), identify=lambda data: (data,))
+    return shared.encoder(model, prepare, _canary(), identity=Identity(lambda data: (data,), len))
 
 
 def codec(config: Config) -> Codec:

@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -24,7 +24,7 @@ from shared.hosting.model_service import ModelServicer
 from shared.hosting.open_inference import HostedModels, Native
 from shared.hosting.report import Report
 from shared.hosting.repository import Repository
-from shared.inference.cache import Cache, ModelCache
+from shared.inference.cache import Cache, Identity, ModelCache
 from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
 from shared.inference.features import Prepared
@@ -67,12 +67,12 @@ class Host:
         prepare: Callable[[_Input], Prepared],
         canary: _Input,
         inputs_per_job: int = 1,
-        identify: Callable[[_Input], Sequence[bytes]] | None = None,
+        identity: Identity[_Input] | None = None,
         is_quick: Callable[[_Input], bool] = lambda _: False,
     ) -> Encoder[_Input]:
         """Returns a model with its preprocessing, warmed up; see `Encoder`.
 
-        identify: see `ModelCache`; None for inputs that are cheaper to compute than to look up.
+        identity: see `ModelCache`; None for inputs that are cheaper to compute than to look up.
         """
         observer = ModelMetrics(self.metrics, model.package.manifest.id)
 
@@ -88,7 +88,7 @@ class Host:
             observer=observer,
             inputs_per_job=inputs_per_job,
             is_quick=is_quick,
-            cache=ModelCache(self.cache, fingerprint, identify, observer) if self.cache and identify else None,
+            cache=ModelCache(self.cache, fingerprint, identity, observer) if self.cache and identity else None,
         )
 
     def repository(self, config: HostingConfig, program: Program[_Input], thread: Executor) -> Repository[_Input]:

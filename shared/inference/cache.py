@@ -129,6 +129,18 @@ class CacheObserver(Protocol):
         """Inputs were answered without the model, or computed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Identity(Generic[_Input]):
+    """What tells an input from others.
+
+    parts: the bytes that say all of an input that its rows depend on; may run in any thread.
+    byte_count: about how many these are, without making them.
+    """
+
+    parts: Callable[[_Input], Sequence[bytes]]
+    byte_count: Callable[[_Input], int]
+
+
 class ModelCache(Generic[_Input]):
     """The part of a cache that one model's vectors are in.
 
@@ -136,30 +148,28 @@ class ModelCache(Generic[_Input]):
     pixels have one vector. That of an input is made of its bytes, and leads to its rows without decoding them anew.
 
     fingerprint: returns that of the model as it runs now, since a warm-up may change with what and in which precision.
-    identify: the bytes that say all of an input that its rows depend on, in parts.
     """
 
     def __init__(
         self,
         cache: Cache,
         fingerprint: Callable[[], str],
-        identify: Callable[[_Input], Sequence[bytes]],
+        identity: Identity[_Input],
         observer: CacheObserver,
     ) -> None:
         """Begins without entries, but for those of a loaded model with the same fingerprint."""
         self.observer = observer
         self._cache = cache
         self._fingerprint = fingerprint
-        self._identify = identify
+        self._identity = identity
         self._is_closed = False
 
     async def keys(self, inputs: Sequence[_Input]) -> Sequence[bytes]:
         """Returns the keys of inputs; large ones are hashed in a thread."""
-        parts = [self._identify(each) for each in inputs]
-        if sum(len(part) for each in parts for part in each) <= _INLINE_BYTES:
-            return _digests(parts)
+        if sum(map(self._identity.byte_count, inputs)) <= _INLINE_BYTES:
+            return self._digests(inputs)
         # Not in the threads of preprocessing: hits and refusals would wait behind what is decoded there.
-        return await asyncio.to_thread(_digests, parts)
+        return await asyncio.to_thread(self._digests, inputs)
 
     def recall(self, key: bytes) -> tuple[Known, NDArray[np.float32]] | None:
         """Returns an input whose rows are all there, and its vectors (rows, dim)."""
@@ -195,9 +205,8 @@ class ModelCache(Generic[_Input]):
         self._is_closed = True
         self._cache.forget(self._fingerprint())
 
-
-def _digests(inputs: Sequence[Sequence[bytes]]) -> Sequence[bytes]:
-    return [_digest(_whole(parts)) for parts in inputs]
+    def _digests(self, inputs: Sequence[_Input]) -> Sequence[bytes]:
+        return [_digest(_whole(self._identity.parts(each))) for each in inputs]
 
 
 def _whole(parts: Sequence[bytes]) -> Iterable[bytes]:

@@ -27,6 +27,7 @@ from shared.inference.queue import Priority
 from shared.inference.scheduler import Scheduler
 
 _Input = TypeVar("_Input")
+_Result = TypeVar("_Result")
 _Room = AbstractAsyncContextManager[None]  # for a job among those of its call
 _Item = tuple[_Input | Prepared, bytes]  # with its key in the cache; b"" where there is none
 
@@ -150,6 +151,34 @@ class Encoder(Generic[_Input]):
         self.used_at = time.monotonic()
         return await self._encode_new([(each, b"") for each in inputs], deadline, priority)
 
+    async def prepare_with(
+        self, do: Callable[[_Input], _Result], inputs: Sequence[_Input], *, deadline: float, priority: Priority
+    ) -> Sequence[_Result | SensoriumError]:
+        """Returns what `do` makes of each input, in order, or what was wrong with it; nothing reaches the model.
+
+        It is let in, runs and stops as preprocessing does: in the threads of that, `inputs_per_job` at a time, not
+        after the deadline, no further once the caller is gone.
+
+        Raises:
+            Overloaded: the model's queue is full.
+        """
+        admission = self._scheduler.admission
+        admission.admit(len(inputs), deadline, priority)
+        room = asyncio.Semaphore(2 * self._pools.workers)
+        step = self._inputs_per_job
+
+        async def job(some: Sequence[_Input]) -> Sequence[_Result | SensoriumError]:
+            async with room:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._pools.prepare, _each, do, some, deadline)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(job(inputs[at : at + step])) for at in range(0, len(inputs), step)]
+        finally:
+            admission.release(len(inputs), priority)
+        return [answer for task in tasks for answer in task.result()]
+
     async def check(self, timeout_s: float) -> None:
         """Runs the canary through the model, beside the queue; raises where that fails or takes too long."""
         loop = asyncio.get_running_loop()
@@ -242,3 +271,20 @@ class Encoder(Generic[_Input]):
     def _ask(self, ready: Ready, deadline: float, priority: Priority) -> Sequence[Asked]:
         rows = zip(ready.prepared.rows, ready.row_keys, strict=True)
         return [Asked(self._flights, row, key, deadline, priority) for row, key in rows]
+
+
+def _each(
+    do: Callable[[_Input], _Result], inputs: Sequence[_Input], deadline: float
+) -> Sequence[_Result | SensoriumError]:
+    """Returns what `do` makes of each input; a fault, and a deadline that passed, stay in their places."""
+    answers: list[_Result | SensoriumError] = []
+    for each in inputs:
+        try:
+            if deadline <= time.monotonic():
+                raise DeadlineExceeded("the deadline passed before the item was looked at")
+            answers.append(do(each))
+        except SensoriumError as error:
+            answers.append(error)
+        except Exception as cause:  # noqa: BLE001  # as in preprocessing
+            answers.append(as_bug(cause))
+    return answers

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, SensoriumError
-from shared.inference.cache import Cache, ModelCache
+from shared.inference.cache import Cache, Identity, ModelCache
 from shared.inference.encoded import Encoded
 from shared.inference.encoder import Encoder, Pools
 from shared.inference.features import Features, Prepared
@@ -134,7 +134,7 @@ async def cached(folder: Path, max_bytes: int = 1_000_000, max_queue_batches: in
             Pools(prepare, compute, 1),
             max_queue_batches=max_queue_batches,
             observer=observer,
-            cache=ModelCache(cache, partial(fingerprint, model), Thing.identify, observer),
+            cache=ModelCache(cache, partial(fingerprint, model), Identity(Thing.identify, lambda _: 0), observer),
         )
         model.batches.clear()
         served = Cached(encoder, model, cache, metrics, prepare)
