@@ -10,6 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, Reason
+from services.audio.containers import Longer, Part, parts, truncated
 from shared.inference.confined import Decode
 
 _FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "MPEG")
@@ -19,8 +20,8 @@ MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 1_000, 384_000, 8
 
 _LOUDEST = 1e10  # a guess: whole numbers of 32 bits that were written as floats are below
 
-# A WAV that was written into a pipe states no length, or the largest one; then the end of the file is the end.
-_UNKNOWN_LENGTH = 0x7FFFF000
+_UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a FLAC that states no length
+_BLOCK = 1024  # samples of each channel that are read at once where the length is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,79 @@ def decode(data: bytes, limits: AudioLimits) -> tuple[NDArray[np.float32], int]:
         MemoryError: there is not enough memory for it.
     """
     check(data, limits)
+    decoded = [_decoded(part, limits) for part in parts(data)]
+    rates = {rate for _, rate in decoded}
+    if len({samples.shape[1] for samples, _ in decoded}) > 1 or len(rates) > 1:
+        raise _undecodable("is several sounds in one file, of different rates or channels; send them apart")
+    samples = decoded[0][0] if len(decoded) == 1 else np.concatenate([samples for samples, _ in decoded])
+    return checked(samples, decoded[0][1], "data", limits), decoded[0][1]
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
+    """A file that is read once, from its beginning: soundfile else seeks to where it is after every read."""
+
+    def seekable(self) -> bool:
+        """Says no."""
+        return False
+
+
+def _decoded(part: Part, limits: AudioLimits) -> tuple[NDArray[np.float32], int]:
+    """Returns the samples (n, channels) float32 of one stream, and their rate in Hz."""
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _Forward(io.BytesIO(part.data)) as file:
             _check_header(file, limits)
-            _check_whole(data)
-            frames = -1 if file.seekable() else file.frames  # of GSM 6.10 it cannot tell itself how many are left
-            samples = file.read(frames, dtype="float32", always_2d=True)  # (n, channels)
-            if file.format == "FLAC" and len(samples) < file.frames:
-                raise _truncated(f"ends after {len(samples)} of {file.frames} samples")
-            rate = int(file.samplerate)
+            stated, rate = int(file.frames), int(file.samplerate)
+            if not part.is_mpeg:
+                is_known = stated < _UNKNOWN_FRAMES
+                return (_whole(file) if is_known else _what_is_there(file, limits)), rate
+        with _Forward(Longer(part.data)) as file:
+            # A guess changes with the size of the file, what a header states does not.
+            samples = _what_is_there(file, limits)
+            if file.frames == stated and len(samples) < min(stated, _most(file, limits)):
+                raise truncated(f"ends after {len(samples)} of {stated} samples")
+            return samples, rate
     except soundfile.LibsndfileError as fault:
         raise _undecodable(f"is no sound that can be read ({fault.error_string}); send a {_SUPPORTED} file") from None
-    return checked(samples, rate, "data", limits), rate
+
+
+def _whole(file: soundfile.SoundFile) -> NDArray[np.float32]:
+    """Returns all samples of a stream of known length, which the limits allow: (n, channels) float32."""
+    room = np.empty((file.frames, file.channels), np.float32)
+    try:
+        samples = np.asarray(file.read(out=room))
+    except soundfile.LibsndfileError as fault:
+        if file.format != "FLAC":
+            raise
+        raise truncated(f"ends before its {file.frames} samples, or is damaged ({fault.error_string})") from None
+    if file.format == "FLAC" and len(samples) < file.frames:
+        raise truncated(f"ends after {len(samples)} of {file.frames} samples")
+    return samples
+
+
+def _what_is_there(file: soundfile.SoundFile, limits: AudioLimits) -> NDArray[np.float32]:
+    """Returns all samples of a stream of unknown length, and no more than one over the limits: (n, channels) float32.
+
+    One that was cut is all that is known of it, so what its end breaks is no fault.
+    """
+    blocks: list[NDArray[np.float32]] = []
+    left = _most(file, limits)
+    while left > 0:
+        room = np.empty((min(_BLOCK, left), file.channels), np.float32)
+        try:
+            block = np.asarray(file.read(out=room))
+        except soundfile.LibsndfileError:
+            if not blocks:
+                raise
+            break
+        if not len(block):
+            break
+        blocks.append(block)
+        left -= len(block)
+    return np.concatenate(blocks) if blocks else np.empty((0, file.channels), np.float32)
+
+
+def _most(file: soundfile.SoundFile, limits: AudioLimits) -> int:
+    return int(min(limits.max_ms * file.samplerate // 1000, limits.max_samples // file.channels) + 1)
 
 
 def checked(samples: NDArray[np.float32], rate: int, field: str, limits: AudioLimits) -> NDArray[np.float32]:
@@ -94,32 +156,16 @@ def _check_header(file: soundfile.SoundFile, limits: AudioLimits) -> None:
         raise _too_large(file.channels, MAX_CHANNELS, "channels")
     if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
         raise _undecodable(f"has {file.samplerate} samples a second; send {MIN_RATE_HZ} to {MAX_RATE_HZ}")
+    if file.frames >= _UNKNOWN_FRAMES or file.format in ("MP3", "MPEG"):
+        return  # a guess; what is there is counted
     if 1000 * file.frames > limits.max_ms * file.samplerate:
         raise _too_large(1000 * file.frames // file.samplerate, limits.max_ms, "ms")
     if file.frames * file.channels > limits.max_samples:
         raise _too_large(file.frames * file.channels, limits.max_samples, "samples")
 
 
-def _check_whole(data: bytes) -> None:
-    """Refuses a WAV whose sound chunk is longer than the file; libsndfile would silently take what is there."""
-    if data[:4] != b"RIFF":
-        return
-    at = 12
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] == b"data":
-            if len(data) - at - 8 < size < _UNKNOWN_LENGTH:
-                raise _truncated(f"ends after {len(data) - at - 8} of {size} bytes of sound")
-            return
-        at += 8 + size + size % 2
-
-
 def _undecodable(problem: str) -> InvalidInput:
     return InvalidInput(problem, reason=Reason.MEDIA_UNDECODABLE, field="data")
-
-
-def _truncated(problem: str) -> InvalidInput:
-    return InvalidInput(f"{problem}; send the whole file", reason=Reason.MEDIA_TRUNCATED, field="data")
 
 
 def _too_large(size: int, limit: int, unit: str, field: str = "data") -> InvalidInput:

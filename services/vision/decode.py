@@ -6,12 +6,21 @@ import io
 from dataclasses import dataclass
 
 import cv2
-import imagesize
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from sensorium.errors import InvalidInput, Reason
+from services.vision.pixels import (
+    deep_grey,
+    deep_tiff,
+    ends_early,
+    orientation,
+    tiff_tags,
+    transparent_rgb16,
+    upright,
+    xmp_orientation,
+)
 from shared.inference.confined import Decode, Empty
 
 # The formats of the contract by their first bytes. OpenCV knows more; what nobody asked for is not let near a codec.
@@ -25,9 +34,24 @@ _SIGNATURES = {
     b"MM\x00*": "TIFF",
 }
 _SUPPORTED = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+# To import one is to make Pillow know its format.
+_PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound only warns; ImageLimits is checked before a picture is decoded
-_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names of 16-bit grey, of which 8 are kept
+# Where the orientation of a PNG may stand, before its pixels or behind them.
+_PNG_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+# What is no picture that is read here, by name where it is a usual one.
+_OTHERS = {
+    b"ftypheic": "HEIC",
+    b"ftypmif1": "HEIF",
+    b"ftypavif": "AVIF",
+    b"jP  ": "JPEG 2000",
+    b"8BPS": "PSD",
+    b"\xff\x0a": "JPEG XL",
+    b"<svg": "SVG",
+    b"%PDF": "PDF",
+    b"\x00\x00\x01\x00": "ICO",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +65,6 @@ class ImageLimits:
 def set_up(max_bytes: int, max_pixels: int) -> Decode:
     """Returns `decode` for a process of its own, made ready."""
     quiet()
-    Image.init()  # all plugins now, since each decoder is a copy of what is ready here
     limits = ImageLimits(max_bytes, max_pixels)
     return lambda data, empty: (decode(data, limits, empty), 0)
 
@@ -53,7 +76,7 @@ def quiet() -> None:
 
 
 def decode(data: bytes, limits: ImageLimits, empty: Empty = np.empty) -> NDArray[np.uint8]:
-    """Returns (h, w, 3) uint8 RGB: upright by its EXIF orientation, alpha composited on white, 16 bits cut to 8.
+    """Returns (h, w, 3) uint8 RGB: upright, alpha composited on white, the range of all depths that of 8 bits.
 
     empty: gives the memory of the picture, if it is asked.
 
@@ -62,17 +85,46 @@ def decode(data: bytes, limits: ImageLimits, empty: Empty = np.empty) -> NDArray
         MemoryError: there is not enough memory for it.
     """
     kind = check(data, limits)
-    info = _header(data, kind)
-    _check_pixels(info.width, info.height, limits)
-    pixels = _by_opencv(data, empty) if _is_plain(data, kind, info) else _by_pillow(data, kind, limits)
-    if pixels is None:
-        raise InvalidInput(
-            f"is a {kind} file that ends early or is damaged; send the whole file",
-            reason=Reason.MEDIA_TRUNCATED,
-            field="data",
-            metadata={"format": kind},
-        )
-    return pixels
+    if kind == "TIFF" and (deep := _deep_tiff(data, limits)) is not None:
+        return deep
+    with _opened(data, kind) as picture:
+        _check_pixels(picture.width, picture.height, limits)
+        try:
+            pixels = _by_opencv(data, picture, empty) if _is_plain(data, kind, picture) else _by_pillow(data, picture)
+            return upright(pixels, orientation(picture))
+        except MemoryError:
+            raise
+        except Exception as fault:  # noqa: BLE001  # a damaged file raises whatever its codec met
+            raise _unreadable(data, kind, fault) from None
+
+
+def _deep_tiff(data: bytes, limits: ImageLimits) -> NDArray[np.uint8] | None:
+    """Returns what `decode` does of a grey TIFF of 9 to 32 bits, which Pillow knows in some byte orders alone."""
+    try:
+        tags = tiff_tags(data)
+    except EOFError:
+        return None
+    if tags.get(277, [1]) != [1] or not 8 < tags.get(258, [1])[0] <= 32 or tags.get(339, [1]) != [1]:
+        return None  # several samples a pixel, another depth, or signed
+    width, height = tags.get(256, [0])[0], tags.get(257, [0])[0]
+    _check_pixels(width, height, limits)
+    try:
+        pixels = deep_tiff(data)
+    except cv2.error:
+        return None
+    return None if pixels is None else upright(pixels, tags[274][0] if 274 in tags else xmp_orientation(data))
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    """Reads a file's header by the library that decodes it; raises InvalidInput where that cannot."""
+    factory, _ = Image.OPEN[kind]
+    try:
+        picture: Image.Image = factory(io.BytesIO(data), "")
+    except MemoryError:
+        raise
+    except Exception as fault:  # noqa: BLE001  # a plugin raises what it met, which `Image.open` would keep to itself
+        raise _unreadable(data, kind, fault, "whose header cannot be read, ") from None
+    return picture
 
 
 def check(data: bytes, limits: ImageLimits) -> str:
@@ -83,55 +135,59 @@ def check(data: bytes, limits: ImageLimits) -> str:
     return kind
 
 
-def _is_plain(data: bytes, kind: str, info: imagesize.ImageInfo) -> bool:
-    """Whether OpenCV, which is faster, gives the reference's pixels: of a JPEG in RGB or grey, and of an opaque PNG."""
+def _is_plain(data: bytes, kind: str, picture: Image.Image) -> bool:
+    """Whether OpenCV, which is faster, gives the reference's pixels: of a JPEG in RGB or grey, and of an opaque PNG.
+
+    Behind the pixels of a PNG there may be more that matters, which is read with them alone.
+    """
     if kind == "JPEG":
-        return bool(info.channels != 4)  # of CMYK it is a level off
-    return kind == "PNG" and info.channels not in (2, 4) and b"tRNS" not in data
+        return picture.mode in ("RGB", "L")  # of CMYK it is a level off
+    is_opaque = picture.mode in ("RGB", "L", "P", "1") and b"tRNS" not in data
+    return kind == "PNG" and is_opaque and not any(mark in data for mark in _PNG_MARKS)
 
 
-def _by_opencv(data: bytes, empty: Empty) -> NDArray[np.uint8] | None:
-    """Returns (h, w, 3) uint8; None where the file is damaged."""
+def _by_opencv(data: bytes, picture: Image.Image, empty: Empty) -> NDArray[np.uint8]:
+    """Returns (h, w, 3) uint8, as it is stored."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as fault:
         if fault.code == cv2.Error.STS_NO_MEM:
             raise MemoryError from None
-        return None
-    if pixels is None:
-        return None
+        raise
+    if pixels is None or pixels.shape[:2] != (picture.height, picture.width):
+        raise ValueError("a picture of another size than its header says, or none")
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=empty(pixels.shape, np.uint8)), np.uint8)
 
 
-def _by_pillow(data: bytes, kind: str, limits: ImageLimits) -> NDArray[np.uint8] | None:
-    """Returns (h, w, 3) uint8 as the reference makes it, and alpha on white; None where the file is damaged."""
-    try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as picture:
-            _check_pixels(picture.width, picture.height, limits)  # a file may state two sizes
-            if picture.mode in _DEEP_MODES:
-                grey = np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint16) >> 8
-                return np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8)
-            if picture.mode in ("F", "I"):
-                raise _undecodable(f"has {kind} pixels of 32 bits; send 8 or 16 bits a channel")
-            upright = ImageOps.exif_transpose(picture)
-            if not upright.has_transparency_data:
-                return np.asarray(upright.convert("RGB"))
-            colours = upright.convert("RGBA")
-            return np.asarray(Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB"))
-    except (InvalidInput, MemoryError):
-        raise
-    except Exception:  # noqa: BLE001  # a damaged file raises whatever its codec met
-        return None
+def _by_pillow(data: bytes, picture: Image.Image) -> NDArray[np.uint8]:
+    """Returns (h, w, 3) uint8 as the reference makes it, alpha on white."""
+    picture.load()
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return deep_grey(picture)
+    if picture.mode == "RGB" and isinstance(picture.info.get("transparency"), tuple) and _is_png16(data):
+        return transparent_rgb16(data)
+    if not picture.has_transparency_data:
+        return np.asarray(picture.convert("RGB"))
+    colours = picture.convert("RGBA")
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB"))
 
 
-def _header(data: bytes, kind: str) -> imagesize.ImageInfo:
-    try:
-        info = imagesize.get_info(io.BytesIO(data))
-    except Exception:  # noqa: BLE001  # damaged files raise ValueError, struct.error, TypeError …
-        info = None
-    if info is None or info.width < 1 or info.height < 1:
-        raise _undecodable(f"is a {kind} file whose header cannot be read; send the whole file")
-    return info
+def _is_png16(data: bytes) -> bool:
+    return data[24:25] == b"\x10"  # the depth in its first chunk, which is always at the same place
+
+
+def _unreadable(data: bytes, kind: str, fault: Exception, where: str = "") -> InvalidInput:
+    """Returns the error of a file that could not be decoded: it ends early, or it is whole and beyond what is read."""
+    is_cut = ends_early(data, kind)
+    why = f" ({str(fault)[:80]})" if isinstance(fault, SyntaxError | NotImplementedError) and str(fault) else ""
+    problem = (
+        f"is a {kind} file {where}that ends early; send the whole file"
+        if is_cut
+        else f"is a whole {kind} file, {where}of a variety that is not supported here, or damaged{why}; "
+        "save it as a plain one"
+    )
+    reason = Reason.MEDIA_TRUNCATED if is_cut else Reason.MEDIA_UNDECODABLE
+    return InvalidInput(problem, reason=reason, field="data", metadata={"format": kind})
 
 
 def _recognized(data: bytes) -> str:
@@ -142,7 +198,10 @@ def _recognized(data: bytes) -> str:
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    raise _undecodable(f"is no picture that is known here; send a {_SUPPORTED} file")
+    names = (name for mark, name in _OTHERS.items() if data.startswith(mark) or data[4:].startswith(mark))
+    other = next(names, "")
+    what = f"is a file of the format {other}, which is not supported" if other else "is no picture that is known here"
+    raise _undecodable(f"{what}; send a {_SUPPORTED} file")
 
 
 def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVERS_OWN = {
-    "cryptography", "grpcio-reflection", "imagesize", "onnx", "onnxruntime", "opencv-python-headless", "pillow",
+    "cryptography", "grpcio-reflection", "onnx", "onnxruntime", "opencv-python-headless", "pillow",
     "prometheus-client", "pyjwt", "soundfile", "soxr", "threadpoolctl", "tokenizers", "torch",
 }  # fmt: skip
 _METADATA = "import sys; from hatchling.build import prepare_metadata_for_build_wheel as m; print(m(sys.argv[1]))"
@@ -57,5 +57,5 @@ def test_importing_the_sdk_loads_no_server_library_and_no_command_line() -> None
     assert "sensorium" in roots
     servers = {"cv2", "jwt", "onnx", "onnxruntime", "opentelemetry", "PIL", "prometheus_client", "soundfile", "soxr"}
     # grpc itself takes along grpc_reflection where it is there.
-    servers |= {"tokenizers", "torch", "imagesize", "threadpoolctl", "shared", "services"}
+    servers |= {"tokenizers", "torch", "threadpoolctl", "shared", "services"}
     assert roots & (servers | {"typer", "rich", "click"}) == set()
