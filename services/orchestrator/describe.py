@@ -19,7 +19,11 @@ def describe(mesh: Mesh, config: ServerConfig, version: str) -> DescribeResponse
         version=version,
         services=[*(_peer(peer) for peer in mesh.peers), _orchestrator(mesh)],
         spaces=described_spaces(mesh),
-        limits=Limits(max_message_bytes=config.max_message_bytes, max_items=config.max_items),
+        limits=Limits(
+            max_message_bytes=config.max_message_bytes,
+            max_items=config.max_items,
+            max_inflight_bytes=config.max_inflight_bytes,
+        ),
         default_deadline_ms=round(config.default_deadline_s * 1000),
     )
 

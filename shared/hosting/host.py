@@ -139,7 +139,11 @@ async def hosting(
     metrics = metrics or Metrics(program.name)
     with _host(config, metrics) as shared, ThreadPoolExecutor(1, thread_name_prefix="open") as thread:
         repository = shared.repository(config, program, thread)
-        limits = model_pb2.Limits(max_message_bytes=server_config.max_message_bytes, max_items=server_config.max_items)
+        limits = model_pb2.Limits(
+            max_message_bytes=server_config.max_message_bytes,
+            max_items=server_config.max_items,
+            max_inflight_bytes=server_config.max_inflight_bytes,
+        )
         limits.MergeFrom(program.limits)
 
         model_service = ModelServicer(repository, limits)

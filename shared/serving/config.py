@@ -47,6 +47,13 @@ class ServerConfig:
         8002, "HTTP port of /metrics, /healthz and /readyz; 0 takes a free one", low=0, high=65535
     )
     max_message_bytes: int = option(MAX_MESSAGE_BYTES, "largest request and response in bytes", low=1024, high=1 << 30)
+    max_inflight_bytes: int = option(
+        4 * MAX_MESSAGE_BYTES,
+        "bytes of all requests that are answered at once; further ones are refused with RESOURCE_EXHAUSTED. One "
+        "always comes in",
+        low=1024,
+        high=1 << 40,
+    )
     max_items: int = option(256, "most items in one call", low=1, high=100_000)
     default_deadline_s: float = option(30.0, "seconds that a call gets which sets no deadline", low=0.001)
     drain_delay_s: float = option(

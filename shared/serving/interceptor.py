@@ -27,6 +27,7 @@ from sensorium.errors import (
 from shared.serving.access import Access
 from shared.serving.call import Call, check_call, current_call, enter_call, read_call
 from shared.serving.gate import Gate
+from shared.serving.inflight import InflightBytes
 from shared.serving.items import CallItems, came, counted
 from shared.serving.logs import Thinned
 from shared.serving.metrics import CallMetrics, Metrics
@@ -61,6 +62,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         *,
         default_deadline_s: float,
         max_message_bytes: int,
+        max_inflight_bytes: int = 1 << 30,
         max_streams: int = 1024,
         gate: Gate | None = None,
         access: Access | None = None,
@@ -77,9 +79,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._streams = OpenStreams(max_streams)
         self._gate = gate
         self._access = access
-        # By method, only those that there are; `wary` ones ask the gate before they read.
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._wary: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._inflight = InflightBytes(max_inflight_bytes)
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # by method, only those that there are
         self._refusals = Thinned()
         self._is_draining = False
         self._arrived = 0
@@ -111,7 +112,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         known = self._handlers.get(method)
         if known is not None:
-            return known if self._gate is None or not self._gate.is_crowded else self._wary.get(method, known)
+            return known
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_QUIET):
             return self._quiet(method, handler)
@@ -125,12 +126,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if self._access is not None:
             handler = self._access.metered(method, handler)
         if handler.unary_unary is not None:
-            if self._gate is not None and self._gate.guards(method):
-                wary = self._wary_unary(method, handler.unary_unary, metrics, self._gate, read)
-                self._wary[method] = grpc.stream_stream_rpc_method_handler(wary, None, handler.response_serializer)
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary, metrics), read, handler.response_serializer
-            )
+            answer = self._unary(method, handler.unary_unary, metrics, read)
+            return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(
                 self._stream(method, handler.stream_stream, metrics), read, handler.response_serializer
@@ -158,51 +155,37 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
 
-    def _unary(self, method: str, behaviour: Callable[..., Any], metrics: CallMetrics) -> Callable[..., Any]:
-        async def answer(request: Any, context: _Context) -> Any:
-            async def work(call: Call) -> Any:
-                if isinstance(request, Unreadable):
-                    raise request.error
-                came(call, item_count(request))
-                async with asyncio.timeout(call.remaining_s()):
-                    return await behaviour(request, context)
-
-            call = read_call(method, context, self._default_deadline_s, is_stream=False)
-            return await self._around(call, context, metrics, work)
-
-        return answer
-
-    def _wary_unary(
-        self,
-        method: str,
-        behaviour: Callable[..., Any],
-        metrics: CallMetrics,
-        gate: Gate,
-        read: Callable[[bytes], Any],
+    def _unary(
+        self, method: str, behaviour: Callable[..., Any], metrics: CallMetrics, read: Callable[[bytes], Any]
     ) -> Callable[..., Any]:
-        """Answers a unary call as a stream of one message each way, which looks the same on the wire.
+        """Answers a unary call as a stream of one request, which looks the same on the wire: so it is read when asked.
 
-        So the gate is asked before the request is read, or, where small ones come in, before it is parsed.
+        Nobody's request is read before the caller is known to be let in, nor where there is no room for it.
         """
+        gate = self._gate if self._gate is not None and self._gate.guards(method) else None
 
-        async def answer(requests: AsyncIterator[bytes], context: _Context) -> None:
-            async def work(call: Call) -> None:
-                if gate.open_bytes < 0:
+        async def answer(_: AsyncIterator[bytes], context: _Context) -> Any:
+            async def work(call: Call) -> Any:
+                is_crowded = gate is not None and gate.is_crowded
+                if gate is not None and is_crowded and gate.open_bytes < 0:
                     gate.check(call)
+                self._inflight.check()
                 async with asyncio.timeout(call.remaining_s()):
-                    async for data in requests:
-                        if 0 <= gate.open_bytes < len(data):
-                            gate.check(call)
+                    data = await context.read()
+                    if not isinstance(data, bytes):  # the end
+                        raise InvalidInput("the call ended without a request")
+                    if gate is not None and is_crowded and 0 <= gate.open_bytes < len(data):
+                        gate.check(call)
+                    with self._inflight.holding(len(data)):
                         request = read(data)
+                        del data
                         if isinstance(request, Unreadable):
                             raise request.error
                         came(call, item_count(request))
-                        await context.write(await behaviour(request, context))
-                        return
-                raise InvalidInput("the call ended without a request")
+                        return await behaviour(request, context)
 
             call = read_call(method, context, self._default_deadline_s, is_stream=False)
-            await self._around(call, context, metrics, work)
+            return await self._around(call, context, metrics, work)
 
         return answer
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
 import time
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from opentelemetry import trace
 
 _EVERY_S = 1.0  # between lines that are thinned
+
+# What a line may have of one text, of the elements of a list or an object, and of a traceback. Errors carry what
+# callers wrote, so a line would else be as long as a caller likes.
+_MOST_CHARACTERS, _MOST_ELEMENTS, _MOST_TRACE, _MOST_DEPTH = 500, 50, 20_000, 4
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -33,15 +39,29 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "service": self._service,
-            "message": record.getMessage(),
-            **getattr(record, "f", {}),
+            "message": _cut(record.getMessage()),
+            **{name: _cut(value) for name, value in getattr(record, "f", {}).items()},
         }
         span = trace.get_current_span().get_span_context()
         if span.is_valid:
             line |= {"trace_id": trace.format_trace_id(span.trace_id), "span_id": trace.format_span_id(span.span_id)}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _cut(self.formatException(record.exc_info), most=_MOST_TRACE)
         return _ENCODER.encode(line)
+
+
+def _cut(value: Any, most: int = _MOST_CHARACTERS, depth: int = 0) -> Any:
+    """Returns a value (Any: whatever was logged) without what is beyond the bounds of a line; says how much went."""
+    if isinstance(value, str):
+        return value if len(value) <= most else f"{value[:most]}… ({len(value) - most} characters more)"
+    if isinstance(value, int | float | None):
+        return value
+    if depth < _MOST_DEPTH and isinstance(value, Mapping):
+        some = itertools.islice(value.items(), _MOST_ELEMENTS)
+        return {_cut(str(key)): _cut(each, depth=depth + 1) for key, each in some}
+    if depth < _MOST_DEPTH and isinstance(value, Sequence | Set) and not isinstance(value, bytes):
+        return [_cut(each, depth=depth + 1) for each in itertools.islice(value, _MOST_ELEMENTS)]
+    return _cut(str(value))
 
 
 class Thinned:

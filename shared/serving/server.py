@@ -83,6 +83,7 @@ async def listening(
             tracing.tracer,
             default_deadline_s=config.default_deadline_s,
             max_message_bytes=config.max_message_bytes,
+            max_inflight_bytes=config.max_inflight_bytes,
             max_streams=config.max_streams,
             gate=gate,
             access=access,

@@ -187,6 +187,19 @@ async def test_nobody_gets_in(tmp_path: Path, way: str, sent: Callable[[Issuer],
     assert not token or token not in str(error)
 
 
+async def test_nobodys_request_is_read_before_its_token_is_good(tmp_path: Path) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with serving(tokens=tokens(tmp_path)) as channel:
+        method: Any = channel.stream_unary("/sensorium.v1.ModelService/GetModel")
+        async with asyncio.timeout(10):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await method(never(), timeout=60)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 async def test_good_tokens_get_in_and_are_passed_on(tmp_path: Path, algorithm: str) -> None:
     issuer = Issuer()

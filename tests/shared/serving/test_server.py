@@ -22,6 +22,8 @@ from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, Over
 from sensorium.v1 import model_pb2, model_pb2_grpc
 from shared.serving.call import Call, current_call
 from shared.serving.gate import Gate
+from shared.serving.inflight import InflightBytes
+from shared.serving.logs import JsonFormatter
 from shared.serving.metrics import Metrics
 from shared.serving.server import Running, listening
 from shared.serving.tracing import Tracing
@@ -281,7 +283,6 @@ class Door:
 async def test_while_it_is_crowded_calls_are_refused_before_they_are_read() -> None:
     door = Door(is_shut=True)
     async with serving(echo, door, max_message_bytes=1024) as (channel, running):
-        assert await get(channel, "a") == model_pb2.GetModelResponse(model=model_pb2.Model(name="a")), "the first call"
         with pytest.raises(Overloaded, match="the queue is full") as caught:
             await get(channel, "x" * 2000)  # too large, which nobody looks at
         assert caught.value.retry_after_s == 2.0
@@ -309,7 +310,6 @@ async def test_small_calls_come_in_however_crowded_it_is_since_a_cache_may_have_
 
 async def test_refusals_for_want_of_room_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(echo, Door(is_shut=True)) as (channel, _):
-        await get(channel, "a")
         caplog.set_level(logging.INFO, logger="sensorium.call")
         for _ in range(20):
             with pytest.raises(Overloaded):
@@ -317,3 +317,49 @@ async def test_refusals_for_want_of_room_fill_no_log(caplog: pytest.LogCaptureFi
     lines = [record for record in caplog.records if record.message == "call"]
     assert 1 <= len(lines) < 20
     assert [line.f["code"] for line in lines] == ["RESOURCE_EXHAUSTED"] * len(lines)  # type: ignore[attr-defined]  # f is extra
+
+
+async def test_requests_that_are_answered_at_once_have_a_bound_in_bytes_together() -> None:
+    entered, done = asyncio.Event(), asyncio.Event()
+
+    async def slow(model: str) -> str:
+        entered.set()
+        await done.wait()
+        return model[:1]
+
+    async with serving(slow, max_inflight_bytes=10_000) as (channel, _):
+        first = asyncio.ensure_future(get(channel, "a" * 9_000))
+        await entered.wait()
+        with pytest.raises(Overloaded, match="over the limit of 10000") as caught:
+            await get(channel, "b" * 2_000)
+        assert caught.value.retry_after_s is not None
+        second = asyncio.ensure_future(get(channel, "c" * 500))
+        done.set()
+        assert [(await each).model.name for each in (first, second)] == ["a", "c"]
+        assert (await get(channel, "d" * 20_000)).model.name == "d", "one alone always comes in"
+
+
+async def test_memory_is_asked_back_after_a_peak_and_not_for_small_requests() -> None:
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    inflight = InflightBytes(1 << 30, lambda: loop.call_soon_threadsafe(asked.set))
+    with inflight.holding(1 << 20):
+        pass
+    assert inflight._trimming is None
+    with inflight.holding(64 << 20), inflight.holding(64 << 20):
+        pass
+    async with asyncio.timeout(5):
+        await asked.wait()
+    assert inflight.count == 0
+
+
+_LONG = ("x" * 1_000_000, {"a": ["y" * 1_000_000] * 1000}, {str(at): at for at in range(10_000)})
+
+
+@pytest.mark.parametrize("value", _LONG, ids=["a text", "a list", "an object"])
+def test_no_line_of_the_log_is_as_long_as_a_caller_likes(value: object) -> None:
+    record = logging.LogRecord("any", logging.INFO, "", 0, "m" * 1_000_000, None, None)
+    record.f = {"field": value}
+    line = JsonFormatter("text").format(record)
+    assert len(line) < 60_000
+    assert json.loads(line)["message"].endswith("(999500 characters more)")
