@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sensorium.errors import FailedPrecondition, InvalidInput, Reason
 from sensorium.v1.model_pb2 import Calibration
 from sensorium.v1.orchestrator_pb2 import ClassifyRequest, ClassifyResponse, ClassifyResult, LabelRanking, ScoredLabel
-from services.orchestrator.checks import check_count
+from services.orchestrator.checks import check_count, check_prompt
 from services.orchestrator.contents import Piece, pieces
 from services.orchestrator.encode import encode_rows
 from services.orchestrator.labels import Definition, check_labels, definitions, prototypes
@@ -33,11 +33,13 @@ async def classify(request: ClassifyRequest, mesh: Mesh, max_items: int) -> Clas
     started = time.perf_counter_ns()
     _check(request, max_items)
     space = mesh.space(request.space)
-    contents = pieces("contents", request.contents)
+    check_prompt("prompt_name", request.prompt_name, space, mesh)
+    check_prompt("label_prompt_name", request.label_prompt_name, space, mesh)
+    contents = pieces("contents", request.contents, request.prompt_name)
     calibrations = [space.calibration(content.modality) for content in contents]
     if request.multi_label:
         _check_bias(contents, calibrations, space)
-    defined = definitions(request.labels, request.templates or space.templates)
+    defined = definitions(request.labels, request.templates or space.templates, request.label_prompt_name)
     encoded = await encode_rows([*contents, *_all_pieces(defined)], space, mesh)
 
     split = len(contents)
