@@ -82,7 +82,8 @@ async def test_contents_are_encoded_and_predicted_from_and_errors_name_the_calle
         response = await mesh.stub.Predict(OrchestratorServicePredictRequest(items=items))
     good, negative, broken, empty = response.results
     (best,) = good.prediction.classes
-    assert (best.label, best.probability) == ("high", pytest.approx(signed(POSITIVE), abs=1e-6))
+    assert best.label == "high"
+    assert best.probability == pytest.approx(signed(POSITIVE), abs=1e-6)
     assert error_of(negative).field == "items[1].parts[1]"
     assert error_of(broken).field == "items[2].parts[0].content.image.data"
     assert error_of(empty).field == "items[3].parts"

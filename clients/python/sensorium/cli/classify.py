@@ -10,7 +10,6 @@ from rich.text import Text
 
 import sensorium
 from sensorium import Client, ScoredLabel
-from sensorium.answers import Classification
 from sensorium.cli import options
 from sensorium.cli.connection import connected
 from sensorium.cli.failures import UsageFault, code_of_items
@@ -29,6 +28,7 @@ from sensorium.cli.output import (
     table,
 )
 from sensorium.errors import InvalidInput, SensoriumError
+from sensorium.rankings import Classification
 from sensorium.v1.orchestrator_pb2 import Label
 
 _SHOWN = 3  # labels of each input in a table, where --top-k says nothing
