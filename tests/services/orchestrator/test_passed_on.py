@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sensorium
 from sensorium.errors import FailedPrecondition, InvalidInput, NotFound, Reason, Unavailable
 from sensorium.v1.content_pb2 import Audio
 from sensorium.v1.embedding_pb2 import Embedding, EncodeOptions
@@ -143,6 +144,32 @@ async def test_vectors_are_carried_to_another_space_and_a_strange_one_fails_alon
     assert (strange.reason, strange.field) == (Reason.SPACES_DIFFER, "embeddings[2].space")
     assert (unset.reason, unset.field) == (Reason.FIELD_MISSING, "to_space")
     assert (unknown.reason, unknown.field) == (Reason.SPACE_NOT_FOUND, "to_space")
+
+
+async def test_the_python_client_reads_windows_predictions_and_projections() -> None:
+    peers = text_peer(), audio_peer(), fusion_peer(PREDICTOR)
+    sounds = [sensorium.audio(b"a"), sensorium.audio(b"broken")]
+    async with (
+        started(*peers),
+        orchestrating(*peers) as mesh,
+        sensorium.AsyncClient(f"127.0.0.1:{mesh.port}") as client,
+    ):
+        windows = await client.embed_windows(sounds, 500, 250)
+        predicted = await client.predict([[sensorium.text(POSITIVE)], [sensorium.text(NEGATIVE)]])
+        carried = await client.project([sensorium.embedding(direction("there"), "other@1")], SPACE)
+        with pytest.raises(TypeError, match="windows are of sounds, not of text"):
+            await client.embed_windows([sensorium.text("a")], 500)
+        with pytest.raises(TypeError, match="only embeddings are carried"):
+            await client.project([sensorium.text("a")], SPACE)
+    assert [len(clip) for clip in windows.clips] == [2, 0]
+    assert windows.clips[0].end_ms.tolist() == [500, 750]
+    np.testing.assert_allclose(windows.clips[0].vectors, [direction("a")] * 2, atol=1e-6)
+    assert windows.errors[1].field == "audios[1].data"
+    assert [len(classes) for classes in predicted.predictions] == [1, 0]
+    assert repr(predicted) == "Predictions(['high', None], errors=1)"
+    assert predicted.errors[1].field == "items[1].parts[0]"
+    np.testing.assert_allclose(carried.vectors, [direction("there")[::-1]], atol=1e-6)
+    assert carried.space == SPACE
 
 
 async def test_tokens_are_those_of_the_text_model_of_the_space() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import sensorium
 from sensorium.errors import NotFound, Reason
 from sensorium.v1.orchestrator_pb2 import (
     ClassifyRequest,
@@ -20,6 +24,10 @@ from sensorium.v1.orchestrator_pb2 import (
     OrchestratorServicePredictRequest,
     OrchestratorServiceTokenizeRequest,
 )
+from services.text import app as text_app
+from services.text.config import Config as TextConfig
+from shared.hosting.config import HostingConfig
+from tests.running import running
 from tests.services.orchestrator.fakes import FakePeer, fusion_peer, started, text_peer, vision_peer
 from tests.services.orchestrator.harness import error_of, image, orchestrating, refused, text, vector_of
 from tests.services.orchestrator.toys import PREDICTOR, direction
@@ -128,3 +136,57 @@ async def test_an_unknown_prompt_is_refused_with_those_that_there_are(method: st
     assert (error.reason, error.field) == (Reason.PROMPT_NOT_FOUND, field)
     assert error.metadata["available"] == "document, query"
     assert not peers[0].requests
+
+
+async def test_the_python_client_sends_prompts_with_every_call_that_takes_texts() -> None:
+    peers = e5(), fusion_peer(PREDICTOR)
+    word = [sensorium.text("a")]
+    async with (
+        started(*peers),
+        orchestrating(*peers) as mesh,
+        sensorium.AsyncClient(f"127.0.0.1:{mesh.port}") as client,
+    ):
+        await client.embed(word, prompt="query")
+        rows = dict([pair async for pair in client.embed_stream([("k", word[0])], prompt="document")])
+        await client.compare(word, word, query_prompt="query", candidate_prompt="document")
+        await client.classify(word, ["a"], prompt="query", label_prompt="document")
+        await client.fuse([word], prompt="query")
+        await client.predict([word], prompt="document")
+        await client.tokenize(["a"], prompt="query")
+    assert isinstance(rows["k"], np.ndarray)
+    np.testing.assert_allclose(rows["k"], direction("document: a"), atol=1e-6)
+    seen = [request.prompt_name for request in peers[0].requests]
+    assert seen[:2] == ["query", "document"]
+    assert sorted(seen[2:4]) == sorted(seen[4:6]) == ["document", "query"]
+    assert seen[6:] == ["query", "document", "query"]
+
+
+async def test_a_models_own_prompts_are_what_its_package_says(tmp_path: Path) -> None:
+    """From the manifest of a real text service to the scores of the orchestrator: as E5 and BGE want it."""
+    folder = tmp_path / "tiny-text" / "1"
+    shutil.copytree(HostingConfig().models / "tiny-text" / "1", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    prompts = {"query": "a picture of ", "document": "this is "}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "prompts": prompts}))
+    hosting = HostingConfig(models=tmp_path)
+    async with (
+        running(text_app.serving, TextConfig, hosting=hosting) as (_, service),
+        orchestrating(text_addr=f"127.0.0.1:{service.port}") as mesh,
+    ):
+        await mesh.until(lambda seen: bool(seen.spaces))
+        named = await mesh.stub.Compare(
+            CompareRequest(
+                queries=[text("seven")],
+                candidates=[text("seven"), text("a dog")],
+                query_prompt_name="query",
+                candidate_prompt_name="document",
+            )
+        )
+        written = await mesh.stub.Compare(
+            CompareRequest(
+                queries=[text("a picture of seven")], candidates=[text("this is seven"), text("this is a dog")]
+            )
+        )
+        unknown = await refused(mesh.stub.Embed(EmbedRequest(contents=[text("a")], prompt_name="passage")))
+    assert list(named.scores) == pytest.approx(list(written.scores), abs=1e-6)
+    assert unknown.metadata["available"] == "document, query"
