@@ -73,7 +73,7 @@ def check_prompt(field: str, name: str, space: Space, mesh: Mesh) -> None:
     except FailedPrecondition:
         pass  # a space without texts has none
     if name not in known:
-        available = ", ".join(known) or "none"
+        available = ", ".join(filter(None, known)) or "none"  # one named "" is the default
         raise NotFound(
             f"is {name[:80]!r}; the prompts of the space {space.name} are {available}",
             reason=Reason.PROMPT_NOT_FOUND,
