@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sensorium.cli.inputs import Kind
 from training.concepts import LABELS
 from training.measuring import NAMED, OFF_TOPIC
 from training.originals import HELD_OUT_SPEAKER
 from training.package import Calibration
 from training.settings import DIM, SPACE, Settings
+from training.unsure import SHARE, Level
 
 _CARD = """# {space}: text, pictures and sounds in one small space
 
@@ -80,6 +82,18 @@ Where the score tells more than the probability, compare `score` with a threshol
 |---|---|---|
 {off_topic}
 
+## None of these
+
+`Classify` says `is_unsure` of a ranking whose best label has a cosine below `none_cosine`, one level for each kind of \
+query: {share} of the best labels of off-topic items lie below it, over every set of names and every folder of things \
+that have none of them, each pair weighing alike. It costs some right answers, which then are marked too.
+
+{levels}
+
+What is close to a label gets past it: patterns and cut-up photographs among the classes of photographs, music among \
+animals, words among words. It is measured with the package's templates and names alone: other templates move cosines, \
+and where a label has examples nothing is said.
+
 ## Calibration
 
 Probabilities are softmax(scale × cosine), or sigmoid(scale × cosine + bias) for independent ones; one scale for each \
@@ -103,6 +117,7 @@ def model_card(
     numbers: Mapping[str, float],
     recalls: Mapping[str, Sequence[float]],
     calibration: Mapping[str, Calibration],
+    levels: Mapping[Kind, Level],
     settings: Settings,
     duration_s: float,
 ) -> str:
@@ -125,6 +140,8 @@ def model_card(
             _row(case, [f"{numbers[f'AUROC by top {by}: {case}']:.3f}" for by in ("score", "probability")])
             for case in OFF_TOPIC
         ),
+        share=f"{100 * SHARE:.0f} %",
+        levels=none_tables(levels),
         latency="\n".join(
             f"| {task.partition(': ')[2]} | {shown(task, number)} |"
             for task, number in numbers.items()
@@ -133,6 +150,27 @@ def model_card(
         calibration="\n".join(
             f"| {name} | {fit.logit_scale:.1f} | {fit.logit_bias:.1f} |" for name, fit in calibration.items()
         ),
+    )
+
+
+def none_tables(levels: Mapping[Kind, Level]) -> str:
+    """Returns what the levels do: to right answers, and to off-topic items that they were not measured on."""
+    below = [(kind, pair, share) for kind, level in levels.items() for pair, share in level.below.items()]
+    marked = [(kind, name, share) for kind, level in levels.items() for name, share in level.marked.items()]
+    return "\n".join(
+        [
+            "| queries | `none_cosine` |",
+            "|---|---|",
+            *(_row(kind, [f"{level.none_cosine:.4f}"]) for kind, level in levels.items()),
+            "",
+            "| queries | off topic | marked, by the level of the other half of them |",
+            "|---|---|---|",
+            *(_row(kind, [pair, f"{100 * share:.1f} %"]) for kind, pair, share in below),
+            "",
+            "| queries | right answers | marked all the same |",
+            "|---|---|---|",
+            *(_row(kind, [name, f"{100 * share:.1f} %"]) for kind, name, share in marked),
+        ]
     )
 
 

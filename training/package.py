@@ -24,10 +24,11 @@ TEMPLATES = ("{}", "a picture of {}", "this is {}")
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How cosines of queries of one modality become probabilities."""
+    """How cosines of queries of one modality become probabilities, and below which one the best label may not fit."""
 
     logit_scale: float
     logit_bias: float
+    none_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def _encoder(bundle: Bundle, modality: str, output: str, preprocess: Mapping[str
                 "logit_scale": round(fitted.logit_scale, 3),
                 "logit_bias": round(fitted.logit_bias, 3),
                 "activation": "softmax",
+                **({} if fitted.none_cosine is None else {"none_cosine": round(fitted.none_cosine, 4)}),
             }
         }
         if fitted

@@ -34,6 +34,7 @@ from training.report import write_report
 from training.sampling import Sampler
 from training.settings import Settings
 from training.tokenizer import train_tokenizer
+from training.unsure import measure_levels
 
 _THREADS = 2  # the recipe's machine; more change the order of sums, and with it the last digits
 
@@ -97,12 +98,16 @@ def _finish(
     encoder, held_out, staged = Encoder(trained.towers, trained.tokenizer), folder / "held-out", folder / "models"
     write_bundle(_bundle(trained, {}), staged)
     vectors = held_out_vectors(staged, held_out)
-    calibration, answers = calibrate(encoder, vectors), held_out_answers(encoder, vectors)
+    answers, levels = held_out_answers(encoder, vectors), measure_levels(staged, held_out)
+    calibration = {
+        kind: replace(fitted, none_cosine=levels[kind].none_cosine if kind in levels else None)
+        for kind, fitted in calibrate(encoder, vectors).items()
+    }
     write_bundle(_bundle(trained, calibration), staged)
     measured = measure(staged, held_out, trained.head, folder / "evaluation")
     numbers = {**measured.numbers} | split_half_errors(answers) | measure_latency(trained.towers)
     rounded = {task: round(number, 4) for task, number in numbers.items()}
-    card = model_card(rounded, measured.recalls, calibration, settings, duration_s)
+    card = model_card(rounded, measured.recalls, calibration, levels, settings, duration_s)
     # Times differ from run to run: they belong to the card.
     kept = {task: number for task, number in rounded.items() if not task.startswith("ms ")}
     facts = {"seed": settings.seed, "steps": settings.steps, "duration_s": round(duration_s), "held_out": kept}

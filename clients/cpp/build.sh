@@ -20,8 +20,9 @@ sh "$here/generate.sh" "$protos" "$out/generated"
 compile() { # SOURCE OBJECT
   g++ -std=c++17 -O1 -Wall -Wextra -pthread -I "$out/generated" -I "$here" $(pkg-config --cflags grpc++ protobuf) -c "$1" -o "$out/objects/$2.o"
 }
-# A caller of the orchestrator needs no code of the encoders' own services.
-for name in sensorium/v1/content sensorium/v1/embedding sensorium/v1/model sensorium/v1/orchestrator google/rpc/status google/rpc/error_details; do
+# A caller of the orchestrator needs no stubs of the other services, only their messages.
+for name in sensorium/v1/audio sensorium/v1/content sensorium/v1/embedding sensorium/v1/fusion sensorium/v1/model \
+  sensorium/v1/orchestrator sensorium/v1/text google/rpc/status google/rpc/error_details; do
   compile "$out/generated/$name.pb.cc" "$(basename "$name").pb"
 done
 compile "$out/generated/sensorium/v1/orchestrator.grpc.pb.cc" orchestrator.grpc.pb

@@ -102,6 +102,10 @@ const std::map<std::string, Call> kCalls = {
     {"sensorium.v1.OrchestratorService/Compare", unary(&sensorium::Stub::Compare)},
     {"sensorium.v1.OrchestratorService/Classify", unary(&sensorium::Stub::Classify)},
     {"sensorium.v1.OrchestratorService/Fuse", unary(&sensorium::Stub::Fuse)},
+    {"sensorium.v1.OrchestratorService/EmbedWindows", unary(&sensorium::Stub::EmbedWindows)},
+    {"sensorium.v1.OrchestratorService/Predict", unary(&sensorium::Stub::Predict)},
+    {"sensorium.v1.OrchestratorService/Project", unary(&sensorium::Stub::Project)},
+    {"sensorium.v1.OrchestratorService/Tokenize", unary(&sensorium::Stub::Tokenize)},
     {"sensorium.v1.OrchestratorService/Describe", unary(&sensorium::Stub::Describe)},
     {"sensorium.v1.OrchestratorService/EmbedStream", stream},
 };

@@ -5,24 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sensorium.channel import MAX_MESSAGE_BYTES
 from sensorium.errors import DeadlineExceeded, InternalError, SensoriumError
 from sensorium.status import from_status
 from sensorium.v1.embedding_pb2 import Embedding, ItemResult, Receipt
-from sensorium.v1.fusion_pb2 import FusionServiceFuseResponse, ProjectResponse
 from sensorium.v1.model_pb2 import Limits
 from services.orchestrator.concurrency import run_all
-from services.orchestrator.encoders import EncodeResponse
 from shared.serving.call import current_call
 from shared.serving.streams import patiently
 
 _T = TypeVar("_T")
+_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
+_Result_co = TypeVar("_Result_co", covariant=True)
 
-# What becomes of one item: a vector, or the reason why there is none.
+# What becomes of one item that is to be a vector: that, or the reason why there is none.
 Outcome = Embedding | SensoriumError
-Response = EncodeResponse | ProjectResponse | FusionServiceFuseResponse
+
+
+class Response(Protocol[_Result_co]):
+    """What a peer answers to one batch: a result an item, and what that cost."""
+
+    @property
+    def results(self) -> Sequence[_Result_co]:
+        """The results, in the order of the items."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """What the call cost."""
+
 
 # Batches of one call on their way to one model at a time: one to be computed while the next is sent. More would only
 # take room in its queue from other calls.
@@ -33,10 +46,10 @@ _RESERVED_ITEM_BYTES = 16
 
 
 @dataclass(slots=True)
-class Outcomes:
-    """What became of items, in the order they were given, and what that cost."""
+class Outcomes(Generic[_Made]):
+    """What became of items, in the order they were given, and what that cost: each was made, or has an error."""
 
-    outcomes: list[Outcome]
+    outcomes: list[_Made | SensoriumError]
     receipts: list[Receipt] = field(default_factory=list)
 
 
@@ -44,34 +57,40 @@ async def in_batches(
     items: Sequence[_T],
     limits: Limits,
     byte_count: Callable[[_T], int],
-    send: Callable[[Sequence[_T]], Awaitable[Response]],
-) -> Outcomes:
+    send: Callable[[Sequence[_T]], Awaitable[Response[_Result]]],
+    read: Callable[[_Result], _Made | SensoriumError],
+) -> Outcomes[_Made]:
     """Sends items in batches within a model's limits. A batch that fails fails its own items alone.
 
     A full queue refuses a lone batch, but several wait for one another: it may be they that filled it.
 
     send: makes one call for a batch.
+    read: takes what was made, or the error, out of one result.
 
     Raises:
         DeadlineExceeded: the time of the whole call is over.
     """
     slots = asyncio.Semaphore(_SIDE_BY_SIDE)
 
-    async def send_patiently(batch: Sequence[_T]) -> Response:
+    async def send_patiently(batch: Sequence[_T]) -> Response[_Result]:
         async with slots:
             return await patiently(lambda: send(batch), current_call().deadline)
 
     batches = list(_split(items, limits, byte_count))
     if len(batches) == 1:
-        return await _sent(batches[0], send)
-    answers = await run_all(*(_sent(batch, send_patiently) for batch in batches))
+        return await _sent(batches[0], send, read)
+    answers = await run_all(*(_sent(batch, send_patiently, read) for batch in batches))
     return Outcomes(
         [outcome for answer in answers for outcome in answer.outcomes],
         [receipt for answer in answers for receipt in answer.receipts],
     )
 
 
-async def _sent(batch: Sequence[_T], send: Callable[[Sequence[_T]], Awaitable[Response]]) -> Outcomes:
+async def _sent(
+    batch: Sequence[_T],
+    send: Callable[[Sequence[_T]], Awaitable[Response[_Result]]],
+    read: Callable[[_Result], _Made | SensoriumError],
+) -> Outcomes[_Made]:
     try:
         response = await send(batch)
     except DeadlineExceeded:
@@ -81,10 +100,11 @@ async def _sent(batch: Sequence[_T], send: Callable[[Sequence[_T]], Awaitable[Re
     if len(response.results) != len(batch):
         wrong = InternalError(f"a peer answered {len(batch)} items with {len(response.results)} results")
         return Outcomes([wrong] * len(batch))
-    return Outcomes([_outcome(result) for result in response.results], [response.receipt])
+    return Outcomes([read(result) for result in response.results], [response.receipt])
 
 
-def _outcome(result: ItemResult) -> Outcome:
+def vector_of(result: ItemResult) -> Outcome:
+    """Returns the vector of a result, or its error."""
     return from_status(result.error) if result.HasField("error") else result.embedding
 
 

@@ -11,13 +11,13 @@ from sensorium import vectors
 from sensorium.errors import FailedPrecondition, InvalidInput, Reason, SensoriumError
 from sensorium.v1.embedding_pb2 import Embedding, EncodeOptions
 from sensorium.v1.fusion_pb2 import ProjectRequest, ProjectResponse
-from services.orchestrator.batches import Outcome, Outcomes, in_batches
+from services.orchestrator.batches import Outcome, Outcomes, in_batches, vector_of
 from services.orchestrator.contents import Piece
 from services.orchestrator.mesh import Fusion, Mesh
 from services.orchestrator.spaces import Space
 
 
-async def carry(pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions) -> Outcomes:
+async def carry(pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions) -> Outcomes[Embedding]:
     """Returns the vectors of embeddings in one space, in order; a vector that names no space is in this one.
 
     Raises:
@@ -75,7 +75,7 @@ def _bridge(source: str, space: Space, mesh: Mesh) -> Fusion:
     )
 
 
-async def _projected(pieces: Sequence[Piece], space: Space, mesh: Mesh) -> Outcomes:
+async def _projected(pieces: Sequence[Piece], space: Space, mesh: Mesh) -> Outcomes[Embedding]:
     """Returns vectors of other spaces, all of which have a bridge, in this one."""
     if not pieces or mesh.fusion is None:
         return Outcomes([])
@@ -86,7 +86,7 @@ async def _projected(pieces: Sequence[Piece], space: Space, mesh: Mesh) -> Outco
         return await fusion.peer.compute(fusion.stub.Project, request)
 
     limits = space.bridges[pieces[0].content.embedding.space].limits
-    carried = await in_batches(pieces, limits, lambda piece: piece.content.ByteSize(), send)
+    carried = await in_batches(pieces, limits, lambda piece: piece.content.ByteSize(), send, vector_of)
     return Outcomes(
         [
             piece.rooted(outcome) if isinstance(outcome, SensoriumError) else outcome

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sensorium.errors import InvalidInput, Reason
-from sensorium.v1 import embedding_pb2
+from collections.abc import Sequence
+
+from sensorium.errors import FailedPrecondition, InvalidInput, NotFound, Reason, Unavailable
+from sensorium.v1 import content_pb2, embedding_pb2
 from sensorium.v1.embedding_pb2 import EncodeOptions
+from services.orchestrator.mesh import Mesh
 from services.orchestrator.spaces import Space
 
 
@@ -52,3 +55,28 @@ def check_options(options: EncodeOptions, space: Space) -> None:
         )
     if options.encoding not in embedding_pb2.VectorEncoding.values():
         raise InvalidInput(f"is {options.encoding}, which is no VectorEncoding", field="options.encoding")
+
+
+def check_prompt(field: str, name: str, space: Space, mesh: Mesh) -> None:
+    """Refuses a prompt that the text model of a space does not have; empty is the model's default.
+
+    Raises:
+        NotFound: PROMPT_NOT_FOUND; the metadata names those that exist.
+    """
+    if not name:
+        return
+    known: Sequence[str] = ()
+    try:
+        known = mesh.route(space, content_pb2.MODALITY_TEXT).model.prompt_names
+    except Unavailable:  # the text service, which was never seen, may have it; texts get that error, each its own
+        return
+    except FailedPrecondition:
+        pass  # a space without texts has none
+    if name not in known:
+        available = ", ".join(filter(None, known)) or "none"  # one named "" is the default
+        raise NotFound(
+            f"is {name[:80]!r}; the prompts of the space {space.name} are {available}",
+            reason=Reason.PROMPT_NOT_FOUND,
+            field=field,
+            metadata={"prompt": name[:80], "available": available},
+        )

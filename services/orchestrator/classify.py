@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sensorium.errors import FailedPrecondition, InvalidInput, Reason
 from sensorium.v1.model_pb2 import Calibration
 from sensorium.v1.orchestrator_pb2 import ClassifyRequest, ClassifyResponse, ClassifyResult, LabelRanking, ScoredLabel
-from services.orchestrator.checks import check_count
+from services.orchestrator.checks import check_count, check_prompt
 from services.orchestrator.contents import Piece, pieces
 from services.orchestrator.encode import encode_rows
 from services.orchestrator.labels import Definition, check_labels, definitions, prototypes
@@ -33,11 +33,14 @@ async def classify(request: ClassifyRequest, mesh: Mesh, max_items: int) -> Clas
     started = time.perf_counter_ns()
     _check(request, max_items)
     space = mesh.space(request.space)
-    contents = pieces("contents", request.contents)
+    check_prompt("prompt_name", request.prompt_name, space, mesh)
+    check_prompt("label_prompt_name", request.label_prompt_name, space, mesh)
+    contents = pieces("contents", request.contents, request.prompt_name)
     calibrations = [space.calibration(content.modality) for content in contents]
+    levels = _none_cosines(request, contents, calibrations)
     if request.multi_label:
         _check_bias(contents, calibrations, space)
-    defined = definitions(request.labels, request.templates or space.templates)
+    defined = definitions(request.labels, request.templates or space.templates, request.label_prompt_name)
     encoded = await encode_rows([*contents, *_all_pieces(defined)], space, mesh)
 
     split = len(contents)
@@ -46,7 +49,7 @@ async def classify(request: ClassifyRequest, mesh: Mesh, max_items: int) -> Clas
     results = [
         ClassifyResult(error=failed_item(encoded.errors[place]))
         if place in encoded.errors
-        else ClassifyResult(ranking=_ranking(request, scores[place], calibrations[place]))
+        else ClassifyResult(ranking=_ranking(request, scores[place], calibrations[place], levels[place]))
         for place in range(split)
     ]
     total_ns = time.perf_counter_ns() - started
@@ -80,14 +83,38 @@ def _all_pieces(defined: Sequence[Definition]) -> Iterator[Piece]:
     return itertools.chain.from_iterable((*label.names, *label.examples) for label in defined)
 
 
-def _ranking(request: ClassifyRequest, scores: NDArray[np.float32], calibration: Calibration | None) -> LabelRanking:
+def _none_cosines(
+    request: ClassifyRequest, contents: Sequence[Piece], calibrations: Sequence[Calibration | None]
+) -> Sequence[float | None]:
+    """Returns the level below which the best label of each content is probably none of these, where one applies.
+
+    It was measured for one modality against labels that are named: the cosines of examples are of another height.
+    """
+    if any(label.examples for label in request.labels):
+        return [None] * len(contents)
+    return [
+        calibration.none_cosine
+        if content.kind != "embedding" and calibration is not None and calibration.HasField("none_cosine")
+        else None
+        for content, calibration in zip(contents, calibrations, strict=True)
+    ]
+
+
+def _ranking(
+    request: ClassifyRequest,
+    scores: NDArray[np.float32],
+    calibration: Calibration | None,
+    none_cosine: float | None,
+) -> LabelRanking:
     """Returns the best labels of one content by its (labels,) cosines; equal ones stay in the order of the request."""
     best = np.argsort(-scores, kind="stable")[: request.top_k or None]
     ranked = LabelRanking(
         labels=[
             ScoredLabel(name=request.labels[index].name, index=index, score=score)
             for index, score in zip(best.tolist(), scores[best].tolist(), strict=True)
-        ]
+        ],
+        none_cosine=none_cosine,
+        is_unsure=none_cosine is not None and float(scores[best[0]]) < none_cosine,
     )
     if calibration is not None:
         chances = _probabilities(scores, calibration, multi_label=request.multi_label)[best]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sensorium.errors import SensoriumError
 from sensorium.v1.orchestrator_pb2 import CompareRequest, CompareResponse, ContentError
-from services.orchestrator.checks import check_count
+from services.orchestrator.checks import check_count, check_prompt
 from services.orchestrator.contents import pieces
 from services.orchestrator.encode import encode_rows
 from services.orchestrator.mesh import Mesh
@@ -26,8 +26,11 @@ async def compare(request: CompareRequest, mesh: Mesh, max_items: int) -> Compar
     check_count("queries", len(request.queries), max_items)
     check_count("candidates", len(request.candidates), max_items)
     space = mesh.space(request.space)
-    queries = pieces("queries", request.queries)
-    encoded = await encode_rows([*queries, *pieces("candidates", request.candidates)], space, mesh)
+    check_prompt("query_prompt_name", request.query_prompt_name, space, mesh)
+    check_prompt("candidate_prompt_name", request.candidate_prompt_name, space, mesh)
+    queries = pieces("queries", request.queries, request.query_prompt_name)
+    candidates = pieces("candidates", request.candidates, request.candidate_prompt_name)
+    encoded = await encode_rows([*queries, *candidates], space, mesh)
 
     split = len(queries)
     scores = cosines(encoded.rows[:split], encoded.rows[split:])  # (q, c)

@@ -21,11 +21,13 @@ class Piece:
 
     path: where its value is in the request, such as `contents[3].image`.
     kind: `text`, `image`, `audio` or `embedding`; empty where the caller set none.
+    prompt: the name of the prompt that goes before it; empty for all but texts.
     """
 
     content: Content
     path: str
     kind: str
+    prompt: str = ""
 
     @property
     def modality(self) -> content_pb2.Modality.ValueType:
@@ -41,15 +43,15 @@ class Piece:
         return error.at(rest).under(self.path)
 
 
-def piece(content: Content, path: str) -> Piece:
-    """Returns the content that lies at a path of the request."""
+def piece(content: Content, path: str, prompt: str = "") -> Piece:
+    """Returns the content that lies at a path of the request; the prompt is for texts."""
     kind = content.WhichOneof("kind")
-    return Piece(content, f"{path}.{kind}" if kind else path, kind or "")
+    return Piece(content, f"{path}.{kind}" if kind else path, kind or "", prompt if kind == "text" else "")
 
 
-def pieces(name: str, contents: Iterable[Content]) -> list[Piece]:
-    """Returns the contents of the repeated field `name`."""
-    return [piece(content, f"{name}[{index}]") for index, content in enumerate(contents)]
+def pieces(name: str, contents: Iterable[Content], prompt: str = "") -> list[Piece]:
+    """Returns the contents of the repeated field `name`; the prompt is for the texts among them."""
+    return [piece(content, f"{name}[{index}]", prompt) for index, content in enumerate(contents)]
 
 
 def without_kind(one: Piece) -> InvalidInput:
@@ -57,14 +59,14 @@ def without_kind(one: Piece) -> InvalidInput:
     return InvalidInput("has no kind; set text, image, audio or embedding", reason=Reason.FIELD_MISSING, field=one.path)
 
 
-def named_text(name: str, template: str, path: str) -> Piece:
+def named_text(name: str, template: str, path: str, prompt: str = "") -> Piece:
     """Returns a label's name, put through a template, as a text whose errors are the name's."""
-    return Piece(Content(text=template.replace("{}", name)), path, "text")
+    return Piece(Content(text=template.replace("{}", name)), path, "text", prompt)
 
 
-def by_kind(all_pieces: Sequence[Piece]) -> Mapping[str, list[int]]:
-    """Returns the places of the pieces of each kind, in order."""
-    places: dict[str, list[int]] = {}
+def by_call(all_pieces: Sequence[Piece]) -> Mapping[tuple[str, str], list[int]]:
+    """Returns the places, in order, of the pieces that can share a call: of each kind, and for texts of each prompt."""
+    places: dict[tuple[str, str], list[int]] = {}
     for place, one in enumerate(all_pieces):
-        places.setdefault(one.kind, []).append(place)
+        places.setdefault((one.kind, one.prompt), []).append(place)
     return places

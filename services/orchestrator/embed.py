@@ -8,7 +8,7 @@ from sensorium.errors import SensoriumError
 from sensorium.v1.embedding_pb2 import ItemResult
 from sensorium.v1.orchestrator_pb2 import EmbedRequest, EmbedResponse
 from services.orchestrator.batches import Outcome
-from services.orchestrator.checks import check_count, check_options
+from services.orchestrator.checks import check_count, check_options, check_prompt
 from services.orchestrator.contents import pieces
 from services.orchestrator.encode import encode
 from services.orchestrator.mesh import Mesh
@@ -26,7 +26,9 @@ async def embed(request: EmbedRequest, mesh: Mesh, max_items: int) -> EmbedRespo
     check_count("contents", len(request.contents), max_items)
     space = mesh.space(request.space)
     check_options(request.options, space)
-    encoded = await encode(pieces("contents", request.contents), space, mesh, request.options)
+    check_prompt("prompt_name", request.prompt_name, space, mesh)
+    contents = pieces("contents", request.contents, request.prompt_name)
+    encoded = await encode(contents, space, mesh, request.options)
     return EmbedResponse(
         results=[item_result(outcome) for outcome in encoded.outcomes],
         receipt=receipt(encoded.receipts, time.perf_counter_ns() - started),

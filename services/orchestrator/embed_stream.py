@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from sensorium.channel import MAX_MESSAGE_BYTES
 from sensorium.errors import Overloaded, SensoriumError
-from sensorium.v1.embedding_pb2 import Receipt
+from sensorium.v1.embedding_pb2 import Embedding, Receipt
 from sensorium.v1.orchestrator_pb2 import EmbedStreamRequest, EmbedStreamResponse
 from services.orchestrator.batches import Outcome, Outcomes
-from services.orchestrator.checks import check_options
+from services.orchestrator.checks import check_options, check_prompt
 from services.orchestrator.concurrency import first_cause
 from services.orchestrator.contents import piece
 from services.orchestrator.embed import item_result
@@ -33,8 +33,8 @@ _WINDOW_ITEMS = 2 * _BATCH_ITEMS * _BATCHES_IN_FLIGHT
 _WINDOW_BYTES = MAX_MESSAGE_BYTES
 
 Write = Callable[[EmbedStreamResponse], Awaitable[None]]
-# What can be encoded in one call: the kind of content, the space, and the options, as bytes.
-_LaneKey = tuple[str, str, bytes]
+# What can be encoded in one call: the kind of content, the space, the prompt, and the options, as bytes.
+_LaneKey = tuple[str, str, str, bytes]
 
 
 async def embed_stream(requests: AsyncIterator[EmbedStreamRequest], write: Write, mesh: Mesh) -> None:
@@ -85,7 +85,7 @@ class _Stream:
         There is no timer: the first messages leave at once, and what arrives while they are on their way gathers.
         """
         kind = request.content.WhichOneof("kind") or ""
-        key = (kind, request.space, request.options.SerializeToString(deterministic=True))
+        key = (kind, request.space, request.prompt_name, request.options.SerializeToString(deterministic=True))
         lane = self._lanes.setdefault(key, _Lane())
         lane.waiting.append(request)
         if lane.drain_count == _BATCHES_IN_FLIGHT:
@@ -122,17 +122,18 @@ class _Stream:
             return encoded.outcomes, encoded.receipts[0]
         return encoded.outcomes, receipt(encoded.receipts, time.perf_counter_ns() - started)
 
-    async def _encode_patiently(self, batch: Sequence[EmbedStreamRequest], deadline: float) -> Outcomes:
+    async def _encode_patiently(self, batch: Sequence[EmbedStreamRequest], deadline: float) -> Outcomes[Embedding]:
         """Encodes a batch, and again what a full queue refused of it: a stream is slowed down, not refused."""
-        options = batch[0].options
+        options, prompt = batch[0].options, batch[0].prompt_name
         space = self._mesh.space(batch[0].space)
         check_options(options, space)
+        check_prompt("prompt_name", prompt, space, self._mesh)
         outcomes: dict[int, Outcome] = {}
         receipts: list[Receipt] = []
 
         async def attempt() -> None:
             left = [place for place in range(len(batch)) if isinstance(outcomes.get(place), Overloaded | None)]
-            pieces = [piece(batch[place].content, "content") for place in left]
+            pieces = [piece(batch[place].content, "content", prompt) for place in left]
             encoded = await encode(pieces, space, self._mesh, options)
             outcomes.update(zip(left, encoded.outcomes, strict=True))
             receipts.extend(encoded.receipts)

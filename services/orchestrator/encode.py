@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 
 from sensorium import vectors
 from sensorium.errors import FailedPrecondition, InternalError, InvalidInput, SensoriumError, Unavailable
-from sensorium.v1.embedding_pb2 import EncodeOptions, Receipt
-from services.orchestrator.batches import Outcome, Outcomes, in_batches
+from sensorium.v1.embedding_pb2 import Embedding, EncodeOptions, Receipt
+from services.orchestrator.batches import Outcome, Outcomes, in_batches, vector_of
 from services.orchestrator.bridge import carry
 from services.orchestrator.concurrency import run_all
-from services.orchestrator.contents import Piece, by_kind, without_kind
+from services.orchestrator.contents import Piece, by_call, without_kind
 from services.orchestrator.encoders import EncodeResponse
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.spaces import Route, Space, model_id
 
 
-async def encode(pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions) -> Outcomes:
+async def encode(pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions) -> Outcomes[Embedding]:
     """Returns what became of contents in one space, in order: a vector each, or the error of that content alone.
 
     Raises:
         DeadlineExceeded: the time of the call is over.
     """
-    places = by_kind(pieces)
+    places = by_call(pieces)
     answers = await run_all(
-        *(_encode_kind(kind, [pieces[place] for place in ours], space, mesh, options) for kind, ours in places.items())
+        *(_encode_alike([pieces[place] for place in ours], space, mesh, options) for ours in places.values())
     )
     outcomes: dict[int, Outcome] = {}
     receipts: list[Receipt] = []
@@ -71,9 +71,11 @@ async def encode_rows(pieces: Sequence[Piece], space: Space, mesh: Mesh) -> Rows
     return Rows(rows, errors, encoded.receipts)
 
 
-async def _encode_kind(
-    kind: str, pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions
-) -> Outcomes:
+async def _encode_alike(
+    pieces: Sequence[Piece], space: Space, mesh: Mesh, options: EncodeOptions
+) -> Outcomes[Embedding]:
+    """Returns what became of contents of one kind and one prompt."""
+    kind = pieces[0].kind
     if not kind:
         return Outcomes([without_kind(piece) for piece in pieces])
     if kind == "embedding":
@@ -87,15 +89,17 @@ async def _encode_kind(
     return await _encode_batches(pieces, route, space, options)
 
 
-async def _encode_batches(pieces: Sequence[Piece], route: Route, space: Space, options: EncodeOptions) -> Outcomes:
+async def _encode_batches(
+    pieces: Sequence[Piece], route: Route, space: Space, options: EncodeOptions
+) -> Outcomes[Embedding]:
     chosen = EncodeOptions()
     chosen.CopyFrom(options)
     chosen.model = model_id(route.model)
 
     async def send(batch: Sequence[Piece]) -> EncodeResponse:
-        return await route.encoder.encode([piece.content for piece in batch], chosen)
+        return await route.encoder.encode([piece.content for piece in batch], chosen, pieces[0].prompt)
 
-    answer = await in_batches(pieces, route.model.limits, lambda piece: piece.content.ByteSize(), send)
+    answer = await in_batches(pieces, route.model.limits, lambda piece: piece.content.ByteSize(), send, vector_of)
     dim = options.dimensions or space.dim
     return Outcomes(
         [_verified(outcome, piece, route, space, dim) for outcome, piece in zip(answer.outcomes, pieces, strict=True)],
@@ -107,18 +111,21 @@ def _verified(outcome: Outcome, piece: Piece, route: Route, space: Space, dim: i
     """Returns an encoder's outcome as the caller may see it: no vector of another space, none that is no direction."""
     if isinstance(outcome, SensoriumError):
         return piece.rooted(outcome)
+    return wrong_vector(outcome, route, space, dim) or outcome
+
+
+def wrong_vector(found: Embedding, route: Route, space: Space, dim: int) -> InternalError | None:
+    """Returns what is wrong with a vector that an encoder returned; None where nothing is."""
     peer = route.encoder.peer
-    if outcome.space == space.name and outcome.dim == dim:
+    if found.space == space.name and found.dim == dim:
         try:
-            vectors.read(outcome)
+            vectors.read(found)
         except InvalidInput as fault:
             problem = f"a vector that {fault.problem}"
         else:
-            return outcome
+            return None
     else:
-        problem = (
-            f"{outcome.dim} components of the space {outcome.space!r}, where {dim} of {space.name!r} were asked for"
-        )
+        problem = f"{found.dim} components of the space {found.space!r}, where {dim} of {space.name!r} were asked for"
     return InternalError(
         f"the {peer.name} service returned {problem}", metadata={"service": peer.name, "address": peer.address}
     )

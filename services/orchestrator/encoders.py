@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from sensorium.v1.vision_pb2_grpc import VisionEncoderServiceAsyncStub
 
 EncodeResponse = EncodeTextResponse | EncodeImageResponse | EncodeAudioResponse
-Encode = Callable[[Sequence[Content], EncodeOptions], Awaitable[EncodeResponse]]
+Encode = Callable[[Sequence[Content], EncodeOptions, str], Awaitable[EncodeResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """A peer that turns one modality into vectors.
 
-    encode: makes one call for contents that are all of that modality; raises what `Peer.compute` raises.
+    encode: makes one call for contents that are all of that modality, with the name of the prompt that goes before
+        them, which texts alone have; raises what `Peer.compute` raises.
     """
 
     peer: Peer
@@ -39,8 +40,9 @@ def text_encoder(peer: Peer) -> Encoder:
     """Returns the encoder of a text service."""
     stub: TextEncoderServiceAsyncStub = text_pb2_grpc.TextEncoderServiceStub(peer.channel)
 
-    async def encode(contents: Sequence[Content], options: EncodeOptions) -> EncodeTextResponse:
-        request = EncodeTextRequest(texts=[content.text for content in contents], options=options)
+    async def encode(contents: Sequence[Content], options: EncodeOptions, prompt: str) -> EncodeTextResponse:
+        texts = [content.text for content in contents]
+        request = EncodeTextRequest(texts=texts, options=options, prompt_name=prompt)
         return await peer.compute(stub.EncodeText, request)
 
     return Encoder(peer, content_pb2.MODALITY_TEXT, encode)
@@ -50,7 +52,7 @@ def vision_encoder(peer: Peer) -> Encoder:
     """Returns the encoder of a vision service."""
     stub: VisionEncoderServiceAsyncStub = vision_pb2_grpc.VisionEncoderServiceStub(peer.channel)
 
-    async def encode(contents: Sequence[Content], options: EncodeOptions) -> EncodeImageResponse:
+    async def encode(contents: Sequence[Content], options: EncodeOptions, _: str) -> EncodeImageResponse:
         request = EncodeImageRequest(images=[content.image for content in contents], options=options)
         return await peer.compute(stub.EncodeImage, request)
 
@@ -61,7 +63,7 @@ def audio_encoder(peer: Peer) -> Encoder:
     """Returns the encoder of an audio service."""
     stub: AudioEncoderServiceAsyncStub = audio_pb2_grpc.AudioEncoderServiceStub(peer.channel)
 
-    async def encode(contents: Sequence[Content], options: EncodeOptions) -> EncodeAudioResponse:
+    async def encode(contents: Sequence[Content], options: EncodeOptions, _: str) -> EncodeAudioResponse:
         request = EncodeAudioRequest(audios=[content.audio for content in contents], options=options)
         return await peer.compute(stub.EncodeAudio, request)
 

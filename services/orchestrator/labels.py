@@ -63,12 +63,16 @@ def _check_label(label: Label, path: str) -> None:
         )
 
 
-def definitions(labels: Iterable[Label], templates: Sequence[str]) -> Sequence[Definition]:
-    """Returns what is to be encoded for each label."""
+def definitions(labels: Iterable[Label], templates: Sequence[str], prompt: str) -> Sequence[Definition]:
+    """Returns what is to be encoded for each label, the prompt before every text."""
     return [
         Definition(
-            [named_text(label.name, template, f"labels[{index}].name") for template in templates if not label.is_tag],
-            pieces(f"labels[{index}].examples", label.examples),
+            [
+                named_text(label.name, template, f"labels[{index}].name", prompt)
+                for template in templates
+                if not label.is_tag
+            ],
+            pieces(f"labels[{index}].examples", label.examples, prompt),
         )
         for index, label in enumerate(labels)
     ]

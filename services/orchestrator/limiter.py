@@ -14,10 +14,13 @@ from shared.serving.call import Call, current_call
 from shared.serving.metrics import Metrics
 from shared.serving.open_inference.models import INFER
 
-_SERVICE = orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
+_SERVICE = orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"]
 # Describe is how one finds out what is wrong, and costs next to nothing. A stream is one call of any length, slowed
 # down by what it may have unanswered (see `embed_stream.py`).
-_GUARDED = frozenset(f"/{_SERVICE}/{name}" for name in ("Embed", "Compare", "Classify", "Fuse")) | {INFER}
+_UNGUARDED = ("Describe", "EmbedStream")
+_GUARDED = frozenset(
+    f"/{_SERVICE.full_name}/{method.name}" for method in _SERVICE.methods if method.name not in _UNGUARDED
+) | {INFER}
 
 # The share of its time that a call may wait for those before it, by the estimate. The encoders' queues allow half (see
 # `shared.inference.admission`), by what a call really brings: at half here as well, they refused single items of calls

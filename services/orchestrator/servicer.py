@@ -18,6 +18,10 @@ from services.orchestrator.fuse import fuse
 from services.orchestrator.limiter import Limiter
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.models import get_model, list_models, load_model, unload_model
+from services.orchestrator.predict import predict
+from services.orchestrator.project import project
+from services.orchestrator.tokenize import tokenize
+from services.orchestrator.windows import embed_windows
 from shared.serving.config import ServerConfig
 
 
@@ -51,6 +55,13 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         for response in nothing:
             yield response
 
+    async def EmbedWindows(
+        self, request: orchestrator_pb2.EmbedWindowsRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.EmbedWindowsResponse:
+        """See `windows.py`."""
+        with self._limiter.entered():
+            return await embed_windows(request, self._mesh, self._config.max_items)
+
     async def Compare(
         self, request: orchestrator_pb2.CompareRequest, context: grpc.ServicerContext
     ) -> orchestrator_pb2.CompareResponse:
@@ -71,6 +82,27 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         """See `fuse.py`."""
         with self._limiter.entered():
             return await fuse(request, self._mesh, self._config.max_items)
+
+    async def Predict(
+        self, request: orchestrator_pb2.OrchestratorServicePredictRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.OrchestratorServicePredictResponse:
+        """See `predict.py`."""
+        with self._limiter.entered():
+            return await predict(request, self._mesh, self._config.max_items)
+
+    async def Project(
+        self, request: orchestrator_pb2.OrchestratorServiceProjectRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.OrchestratorServiceProjectResponse:
+        """See `project.py`."""
+        with self._limiter.entered():
+            return await project(request, self._mesh, self._config.max_items)
+
+    async def Tokenize(
+        self, request: orchestrator_pb2.OrchestratorServiceTokenizeRequest, context: grpc.ServicerContext
+    ) -> orchestrator_pb2.OrchestratorServiceTokenizeResponse:
+        """See `tokenize.py`."""
+        with self._limiter.entered():
+            return await tokenize(request, self._mesh, self._config.max_items)
 
     async def Describe(
         self, request: orchestrator_pb2.DescribeRequest, context: grpc.ServicerContext

@@ -113,5 +113,8 @@ def _calibration(numbers: CalibrationNumbers | None) -> model_pb2.Calibration | 
     if numbers is None:
         return None
     return model_pb2.Calibration(
-        logit_scale=numbers.logit_scale, logit_bias=numbers.logit_bias, activation=_ACTIVATIONS[numbers.activation]
+        logit_scale=numbers.logit_scale,
+        logit_bias=numbers.logit_bias,
+        activation=_ACTIVATIONS[numbers.activation],
+        none_cosine=numbers.none_cosine,
     )

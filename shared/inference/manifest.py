@@ -22,11 +22,15 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 @dataclass(frozen=True, slots=True)
 class CalibrationNumbers:
-    """How cosines become probabilities: activation(logit_scale * cos + logit_bias)."""
+    """How cosines become probabilities: activation(logit_scale * cos + logit_bias).
+
+    none_cosine: the cosine below which the best label is probably none of these; None where that was not measured.
+    """
 
     logit_scale: float
     logit_bias: float | None
     activation: str
+    none_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,9 @@ def _calibration(reader: _Reader) -> CalibrationNumbers | None:
         logit_scale=inner.number("logit_scale", lambda scale: scale > 0, "a number greater than 0"),
         logit_bias=None if inner.raw.get("logit_bias") is None else inner.number("logit_bias"),
         activation=inner.one_of("activation", ACTIVATIONS),
+        none_cosine=None
+        if inner.raw.get("none_cosine") is None
+        else inner.number("none_cosine", lambda cosine: -1 <= cosine <= 1, "a cosine from -1 to 1"),
     )
 
 

@@ -61,11 +61,20 @@ def test_answers_are_shown_in_few_words() -> None:
 
 
 def test_what_came_from_outside_is_shown_as_text() -> None:
-    ranking = [sensorium.ScoredLabel(EVIL, 0, 0.5, 0.9)]
-    found = sensorium.Classification([ranking, []], {1: InvalidInput(EVIL)}, EVIL, Receipt())
+    ranking = sensorium.Ranking([sensorium.ScoredLabel(EVIL, 0, 0.5, 0.9)])
+    found = sensorium.Classification([ranking, sensorium.Ranking(())], {1: InvalidInput(EVIL)}, EVIL, Receipt())
     page = Cells(found._repr_html_())
     assert page.tags == {"table", "caption", "tr", "th", "td"}
     assert f"{EVIL} (90.0 %)" in page.said
     assert repr(found).startswith("Classification([")
     fusion = sensorium.Fusion(np.ones((1, 3), np.float32), [["text"]], {0: InvalidInput(EVIL)}, [{}], EVIL, Receipt())
     assert "script" not in Cells(fusion._repr_html_()).tags
+
+
+def test_a_ranking_below_the_level_of_its_model_is_shown_as_probably_none_of_these() -> None:
+    labels = [sensorium.ScoredLabel("dog", 0, 0.1, 0.9)]
+    rankings = [sensorium.Ranking(labels, is_unsure=True, none_cosine=0.4), sensorium.Ranking(labels)]
+    found = sensorium.Classification(rankings, {}, "toy@1", Receipt())
+    assert [ranking.is_unsure for ranking in found.rankings] == [True, False]
+    assert repr(found).startswith("Classification(['dog' (probably none of these), 'dog']")
+    assert {"probably none of these: dog (90.0 %)", "dog (90.0 %)"} <= {*Cells(found._repr_html_()).said}

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
+from sensorium.cli.inputs import Kind  # noqa: E402
 from training import meanings, nothing  # noqa: E402 - after the skip
 from training.calibration import (  # noqa: E402
     Answers,
@@ -32,6 +33,7 @@ from training.measuring import NAMED, OFF_TOPIC, Measured  # noqa: E402
 from training.report import Goal, goals, groups, write_report  # noqa: E402
 from training.settings import DIM, Settings  # noqa: E402
 from training.tokenizer import train_tokenizer  # noqa: E402
+from training.unsure import Level, level_of  # noqa: E402
 from training.waves import white_noise  # noqa: E402
 
 
@@ -85,7 +87,8 @@ def test_a_run_ends_in_a_report_and_a_card_with_its_numbers(tmp_path: Path) -> N
     recalls = {"scene → caption": (0.5, 0.75, 0.875)}
     measured = Measured(numbers, recalls, confusions)
     page = write_report(tmp_path, encoder, vectors, answers, measured).read_text(encoding="utf-8")
-    card = model_card(numbers, recalls, calibration, Settings(), 60.0)
+    levels: dict[Kind, Level] = {"image": Level(0.36, {"digits, against photographs": 0.998}, {"typed": 0.034})}
+    card = model_card(numbers, recalls, calibration, levels, Settings(), 60.0)
     assert page.count("<img ") == len(list((tmp_path / "report").glob("*.png"))) == 6
     assert set(calibration) == {"image", "audio", "text"}
     for task in NAMED:
@@ -94,6 +97,17 @@ def test_a_run_ends_in_a_report_and_a_card_with_its_numbers(tmp_path: Path) -> N
     for case in OFF_TOPIC:
         assert f"| {case} | 0.950 | 0.950 |" in card
     assert "| scene → caption | 50.0 % | 75.0 % | 87.5 % |" in card
+    assert "| image | 0.3600 |" in card
+    assert "| image | digits, against photographs | 99.8 % |" in card
+    assert "| image | typed | 3.4 % |" in card
+
+
+def test_a_level_has_its_share_of_off_topic_cosines_below_it_each_case_weighing_alike() -> None:
+    many, few = np.linspace(0, 0.2, 1000), np.linspace(0.5, 0.599, 100)
+    level = level_of([many, few])
+    assert (many < level).all()
+    assert float((few < level).mean()) == pytest.approx(0.9, abs=0.011)  # 0.95 of both together
+    assert level_of([few]) == pytest.approx(0.5 + 0.099 * 0.95, abs=0.002)
 
 
 def test_halves_share_no_item_and_each_meaning() -> None:

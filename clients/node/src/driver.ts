@@ -64,9 +64,25 @@ function streamRun(client: api.OrchestratorServiceClient): Run {
 function runs(client: api.OrchestratorServiceClient): Record<string, Run> {
   return {
     Embed: unaryRun(client.embed.bind(client), api.EmbedRequest, api.EmbedResponse),
+    EmbedWindows: unaryRun(client.embedWindows.bind(client), api.EmbedWindowsRequest, api.EmbedWindowsResponse),
     Compare: unaryRun(client.compare.bind(client), api.CompareRequest, api.CompareResponse),
     Classify: unaryRun(client.classify.bind(client), api.ClassifyRequest, api.ClassifyResponse),
     Fuse: unaryRun(client.fuse.bind(client), api.FuseRequest, api.FuseResponse),
+    Predict: unaryRun(
+      client.predict.bind(client),
+      api.OrchestratorServicePredictRequest,
+      api.OrchestratorServicePredictResponse,
+    ),
+    Project: unaryRun(
+      client.project.bind(client),
+      api.OrchestratorServiceProjectRequest,
+      api.OrchestratorServiceProjectResponse,
+    ),
+    Tokenize: unaryRun(
+      client.tokenize.bind(client),
+      api.OrchestratorServiceTokenizeRequest,
+      api.OrchestratorServiceTokenizeResponse,
+    ),
     Describe: unaryRun(client.describe.bind(client), api.DescribeRequest, api.DescribeResponse),
     EmbedStream: streamRun(client),
   };

@@ -48,7 +48,8 @@ def main() -> None:
 def answer(stub: Any, asked: dict[str, Any], token: str | None) -> dict[str, Any]:
     """Makes one call and returns what came of it. Any: JSON."""
     method = asked["method"].rpartition("/")[2]
-    kind: type[Message] = getattr(messages, f"{method}Request")
+    service = messages.DESCRIPTOR.services_by_name["OrchestratorService"]
+    kind: type[Message] = getattr(messages, service.methods_by_name[method].input_type.name)
     requests = [json_format.ParseDict(each, kind()) for each in asked["requests"]]
     metadata = list(asked.get("metadata", {}).items())
     if token := asked.get("token", token):

@@ -11,13 +11,7 @@ with sensorium.Client("localhost:8001") as client:
 from importlib.metadata import version as _version
 
 from sensorium.aio import AsyncClient
-from sensorium.answers import (
-    Classification,
-    Comparison,
-    Embeddings,
-    Fusion,
-    ScoredLabel,
-)
+from sensorium.answers import Comparison, Embeddings, Fusion
 from sensorium.client import Client
 from sensorium.contents import audio, embedding, image, label, part, text
 from sensorium.errors import (
@@ -35,14 +29,19 @@ from sensorium.errors import (
     Unavailable,
 )
 from sensorium.ingest import Progress
+from sensorium.rankings import Classification, ClassProbability, Predictions, Ranking, ScoredLabel
+from sensorium.tokens import Tokenization, Tokens
+from sensorium.windows import ClipWindows, Windows
 
 __version__ = _version("sensorium")
 
 __all__ = [
     "AsyncClient",
     "Cancelled",
+    "ClassProbability",
     "Classification",
     "Client",
+    "ClipWindows",
     "Comparison",
     "DeadlineExceeded",
     "Embeddings",
@@ -53,12 +52,17 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "PermissionDenied",
+    "Predictions",
     "Progress",
+    "Ranking",
     "Reason",
     "ScoredLabel",
     "SensoriumError",
+    "Tokenization",
+    "Tokens",
     "Unauthenticated",
     "Unavailable",
+    "Windows",
     "audio",
     "embedding",
     "image",

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import Self, Unpack
 
 import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.answers import (
-    Classification,
-    Comparison,
-    Embeddings,
-    Fusion,
-    read_classification,
-    read_comparison,
-    read_embeddings,
-    read_fusion,
-)
-from sensorium.channel import Metadata, call, open_channel
-from sensorium.credentials import PemFile, channel_credentials, token_header
-from sensorium.errors import SensoriumError, Unavailable
+from sensorium.answers import Comparison, Embeddings, Fusion, read_comparison, read_embeddings, read_fusion
+from sensorium.calling import Caller, why
+from sensorium.channel import Metadata
+from sensorium.contents import audios_of, embeddings_of, fuse_items
+from sensorium.credentials import PemFile
+from sensorium.errors import SensoriumError
 from sensorium.ingest import Contents, Ingest, OnProgress, Plan
-from sensorium.options import CallOptions, EmbedOptions, check_names, encode_options, header, refusal_of_size
-from sensorium.retries import MAX_TRIES, persistently
-from sensorium.status import from_rpc_error
+from sensorium.options import CallOptions, EmbedOptions, WindowOptions, check_names, encode_options
+from sensorium.rankings import Classification, Predictions, read_classification, read_predictions
+from sensorium.retries import MAX_TRIES
+from sensorium.tokens import Tokenization, read_tokenization
 from sensorium.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 from sensorium.v1.content_pb2 import Content
 from sensorium.v1.orchestrator_pb2 import FusePart, Label
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-_LOST_STATUS = "Internal error from Core"
-_WHY_S = 5.0
-_LOST_RETRY_S = 0.1  # a guess: the small call that asked why was answered, so the server is there
-
-_Request = TypeVar("_Request", bound="Message")
-_Response = TypeVar("_Response", bound="Message")
+from sensorium.windows import Windows, read_windows
 
 
 class AsyncClient:
@@ -81,16 +65,19 @@ class AsyncClient:
             InvalidInput: the token has characters that no header can carry or would be sent in plain text to another
                 machine, or a file cannot be used.
         """
-        credentials = channel_credentials(ca, cert, key)
-        is_encrypted = credentials is not None
         self.address = address
-        self._timeout_s = timeout_s
-        self._max_tries = max_tries
-        self._metadata = [*metadata]
-        if token:
-            sent = token_header(token, address, is_encrypted=is_encrypted, insecure_token=insecure_token)
-            self._metadata.append(sent)
-        self.channel: grpc.aio.Channel = open_channel(address, credentials=credentials)
+        self._caller = Caller(
+            address,
+            timeout_s=timeout_s,
+            token=token,
+            ca=ca,
+            cert=cert,
+            key=key,
+            insecure_token=insecure_token,
+            metadata=metadata,
+            max_tries=max_tries,
+        )
+        self.channel: grpc.aio.Channel = self._caller.channel
         self._stub = orchestrator_pb2_grpc.OrchestratorServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:
@@ -108,9 +95,13 @@ class AsyncClient:
     async def embed(self, contents: Sequence[Content], **options: Unpack[EmbedOptions]) -> Embeddings:
         """Returns one vector a content, in order, whatever the contents are."""
         request = orchestrator_pb2.EmbedRequest(
-            contents=contents, space=options.get("space", ""), options=encode_options(options)
+            contents=contents,
+            space=options.get("space", ""),
+            options=encode_options(options),
+            prompt_name=options.get("prompt", ""),
         )
-        return read_embeddings(await self._call(self._stub.Embed, request, options, EmbedOptions))
+        response = await self._caller.call(self._stub.Embed, request, options, EmbedOptions)
+        return read_embeddings(response)
 
     async def embed_stream(
         self, contents: Contents, *, on_progress: OnProgress | None = None, **options: Unpack[EmbedOptions]
@@ -127,36 +118,41 @@ class AsyncClient:
         answers to all that came before it.
         """
         check_names(options, EmbedOptions)
-        template = orchestrator_pb2.EmbedStreamRequest(space=options.get("space", ""), options=encode_options(options))
-        metadata = tuple(self._outgoing(options))
+        template = orchestrator_pb2.EmbedStreamRequest(
+            space=options.get("space", ""), options=encode_options(options), prompt_name=options.get("prompt", "")
+        )
+        metadata = tuple(self._caller.outgoing(options))
         plan = Plan(
             open_stream=lambda requests, left_s: self._stub.EmbedStream(requests, timeout=left_s, metadata=metadata),
-            why=self._why,
+            why=lambda error: why(error, self.describe),
             template=template,
             timeout_s=options.get("timeout_s"),
-            max_tries=options.get("max_tries", self._max_tries),
-            patience_s=self._timeout_s,
+            max_tries=options.get("max_tries", self._caller.max_tries),
+            patience_s=self._caller.timeout_s,
         )
         async with contextlib.aclosing(Ingest(plan, contents).answers(on_progress)) as answers:
             async for answer in answers:
                 yield answer
 
-    async def _why(self, error: grpc.aio.AioRpcError) -> SensoriumError:
-        """Returns the error of a stream, for which a small call is asked where gRPC has lost it.
+    async def embed_windows(
+        self, sounds: Sequence[Content], window_ms: int, hop_ms: int = 0, **options: Unpack[WindowOptions]
+    ) -> Windows:
+        """Returns a vector for each window of each sound: what is heard when.
 
-        grpc.aio (seen with 1.85) tells an error of its own where the server ends a stream while we are sending, and
-        drops the status that comes after.
+        window_ms: the length of a window, from 100 to what the model takes at once. hop_ms: how far one starts after
+            the other; 0 means `window_ms`.
+
+        Raises:
+            TypeError: one of the contents is no sound.
         """
-        if error.details() != _LOST_STATUS:
-            return from_rpc_error(error)
-        try:
-            await self.describe(timeout_s=_WHY_S, max_tries=1)
-        except SensoriumError as reason:  # a token that is not good, a server that drains
-            return reason
-        return Unavailable(
-            "the server ended the stream, and its reason was lost on the way; send the rest again",
-            retry_after_s=_LOST_RETRY_S,
+        request = orchestrator_pb2.EmbedWindowsRequest(
+            audios=audios_of(sounds),
+            window_ms=window_ms,
+            hop_ms=hop_ms,
+            space=options.get("space", ""),
+            options=encode_options(options),
         )
+        return read_windows(await self._caller.call(self._stub.EmbedWindows, request, options, WindowOptions))
 
     async def compare(
         self,
@@ -164,11 +160,22 @@ class AsyncClient:
         candidates: Sequence[Content],
         *,
         space: str = "",
+        query_prompt: str = "",
+        candidate_prompt: str = "",
         **options: Unpack[CallOptions],
     ) -> Comparison:
-        """Returns how alike each query is to each candidate, as cosines and, where calibrated, probabilities."""
-        request = orchestrator_pb2.CompareRequest(queries=queries, candidates=candidates, space=space)
-        return read_comparison(await self._call(self._stub.Compare, request, options))
+        """Returns how alike each query is to each candidate, as cosines and, where calibrated, probabilities.
+
+        query_prompt, candidate_prompt: the names of what the text model puts before the texts of each.
+        """
+        request = orchestrator_pb2.CompareRequest(
+            queries=queries,
+            candidates=candidates,
+            space=space,
+            query_prompt_name=query_prompt,
+            candidate_prompt_name=candidate_prompt,
+        )
+        return read_comparison(await self._caller.call(self._stub.Compare, request, options))
 
     async def classify(
         self,
@@ -179,6 +186,8 @@ class AsyncClient:
         top_k: int = 0,
         multi_label: bool = False,
         space: str = "",
+        prompt: str = "",
+        label_prompt: str = "",
         **options: Unpack[CallOptions],
     ) -> Classification:
         """Ranks labels for each content; a label is a name, or what `sensorium.label` makes of a name and examples.
@@ -186,6 +195,8 @@ class AsyncClient:
         templates: sentences that names are put through, `{}` standing for the name; () takes those of the model.
         top_k: how many labels to return for each content; 0 for all.
         multi_label: judge each label by itself; else the probabilities of a content's labels add up to 1.
+        prompt, label_prompt: the names of what the text model puts before the texts among the contents, and before the
+            names and the texts among the examples of labels.
         """
         request = orchestrator_pb2.ClassifyRequest(
             contents=contents,
@@ -194,8 +205,10 @@ class AsyncClient:
             top_k=top_k,
             multi_label=multi_label,
             space=space,
+            prompt_name=prompt,
+            label_prompt_name=label_prompt,
         )
-        return read_classification(await self._call(self._stub.Classify, request, options))
+        return read_classification(await self._caller.call(self._stub.Classify, request, options))
 
     async def fuse(
         self,
@@ -204,45 +217,65 @@ class AsyncClient:
         allow_partial: bool = False,
         space: str = "",
         model: str = "",
+        prompt: str = "",
         **options: Unpack[CallOptions],
     ) -> Fusion:
         """Joins the parts of each item into one vector; `sensorium.part` gives a part its weight.
 
         allow_partial: let an item through where some of its parts failed, as long as one is left.
         """
-        parts = [
-            orchestrator_pb2.FuseItem(
-                parts=[each if isinstance(each, FusePart) else FusePart(content=each) for each in item]
-            )
-            for item in items
-        ]
-        request = orchestrator_pb2.FuseRequest(items=parts, allow_partial=allow_partial, space=space, model=model)
-        return read_fusion(await self._call(self._stub.Fuse, request, options))
+        request = orchestrator_pb2.FuseRequest(
+            items=fuse_items(items), allow_partial=allow_partial, space=space, model=model, prompt_name=prompt
+        )
+        return read_fusion(await self._caller.call(self._stub.Fuse, request, options))
+
+    async def predict(
+        self,
+        items: Sequence[Sequence[Content | FusePart]],
+        *,
+        model: str = "",
+        top_k: int = 0,
+        space: str = "",
+        prompt: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Predictions:
+        """Returns the classes of each item by a trained head, its parts joined first.
+
+        model: the predictor, `name` or `name@version`; empty for the default one of the space.
+        top_k: how many classes to return for each item; 0 for all.
+        """
+        request = orchestrator_pb2.OrchestratorServicePredictRequest(
+            items=fuse_items(items), model=model, top_k=top_k, space=space, prompt_name=prompt
+        )
+        return read_predictions(await self._caller.call(self._stub.Predict, request, options))
+
+    async def project(self, embeddings: Sequence[Content], to_space: str, **options: Unpack[CallOptions]) -> Embeddings:
+        """Carries vectors, each made by `sensorium.embedding` with its space, to another space by a trained bridge.
+
+        Raises:
+            TypeError: one of the contents is no embedding.
+        """
+        request = orchestrator_pb2.OrchestratorServiceProjectRequest(
+            embeddings=embeddings_of(embeddings), to_space=to_space
+        )
+        response = await self._caller.call(self._stub.Project, request, options)
+        return read_embeddings(response)
+
+    async def tokenize(
+        self,
+        texts: Sequence[str],
+        *,
+        space: str = "",
+        prompt: str = "",
+        truncate: bool = True,
+        **options: Unpack[CallOptions],
+    ) -> Tokenization:
+        """Returns the tokens that the text model of a space sees; with `truncate` off, too long texts are errors."""
+        request = orchestrator_pb2.OrchestratorServiceTokenizeRequest(
+            texts=texts, space=space, prompt_name=prompt, truncate=truncate
+        )
+        return read_tokenization(await self._caller.call(self._stub.Tokenize, request, options))
 
     async def describe(self, **options: Unpack[CallOptions]) -> orchestrator_pb2.DescribeResponse:
         """Returns what the mesh is made of: services, models, spaces, limits."""
-        return await self._call(self._stub.Describe, orchestrator_pb2.DescribeRequest(), options)
-
-    async def _call(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
-        request: _Request,
-        options: CallOptions | EmbedOptions,
-        kind: type[CallOptions] = CallOptions,
-    ) -> _Response:
-        check_names(options, kind)
-        too_large = refusal_of_size(request, "")
-        if too_large is not None:
-            raise too_large
-        metadata = self._outgoing(options)
-
-        async def attempt(left_s: float | None) -> _Response:
-            return await call(method, request, timeout_s=left_s, metadata=metadata)
-
-        timeout_s = options.get("timeout_s", self._timeout_s)
-        return await persistently(attempt, timeout_s, options.get("max_tries", self._max_tries))
-
-    def _outgoing(self, options: CallOptions | EmbedOptions) -> Metadata:
-        request_id = options.get("request_id") or uuid.uuid4().hex
-        priority = options.get("priority", "interactive")
-        return [*self._metadata, header("x-request-id", request_id), header("x-priority", priority)]
+        return await self._caller.call(self._stub.Describe, orchestrator_pb2.DescribeRequest(), options)

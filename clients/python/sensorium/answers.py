@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sensorium import vectors
 from sensorium.contents import MODALITY_OF
-from sensorium.display import MOST_ROWS, comparison_html, rankings_html, shape_of, vectors_html
+from sensorium.display import comparison_html, shape_of, vectors_html
 from sensorium.errors import SensoriumError
 from sensorium.status import from_status
 from sensorium.v1 import embedding_pb2, orchestrator_pb2
@@ -18,7 +18,8 @@ from sensorium.v1 import embedding_pb2, orchestrator_pb2
 _NAMES = {modality: name for name, modality in MODALITY_OF.items()}
 
 
-def _raise_first(errors: Mapping[int, SensoriumError]) -> None:
+def raise_first(errors: Mapping[int, SensoriumError]) -> None:
+    """Raises the error of the first place, if there is one."""
     for place in sorted(errors):
         raise errors[place]
 
@@ -38,7 +39,7 @@ class Embeddings:
 
     def raise_for_errors(self) -> None:
         """Raises the first error, if there is one."""
-        _raise_first(self.errors)
+        raise_first(self.errors)
 
     def __repr__(self) -> str:
         return f"Embeddings({shape_of(self.vectors)}, space={self.space!r}, errors={len(self.errors)})"
@@ -64,8 +65,8 @@ class Comparison:
 
     def raise_for_errors(self) -> None:
         """Raises the first error, if there is one."""
-        _raise_first(self.query_errors)
-        _raise_first(self.candidate_errors)
+        raise_first(self.query_errors)
+        raise_first(self.candidate_errors)
 
     def __repr__(self) -> str:
         count = len(self.query_errors) + len(self.candidate_errors)
@@ -73,39 +74,6 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return comparison_html(repr(self), self.scores, self.query_errors, self.candidate_errors)
-
-
-@dataclass(frozen=True)
-class ScoredLabel:
-    """One label and how well it fits: its cosine, and its probability where the model is calibrated."""
-
-    name: str
-    index: int
-    score: float
-    probability: float | None
-
-
-@dataclass(frozen=True, repr=False)
-class Classification:
-    """A ranking of labels for each content, the best first; an empty one where the content failed (see `errors`)."""
-
-    rankings: Sequence[Sequence[ScoredLabel]]
-    errors: Mapping[int, SensoriumError]
-    space: str
-    receipt: embedding_pb2.Receipt
-
-    def raise_for_errors(self) -> None:
-        """Raises the first error, if there is one."""
-        _raise_first(self.errors)
-
-    def __repr__(self) -> str:
-        best = ", ".join(repr(ranking[0].name) if ranking else "None" for ranking in self.rankings[:MOST_ROWS])
-        more = ", …" if len(self.rankings) > MOST_ROWS else ""
-        return f"Classification([{best}{more}], space={self.space!r}, errors={len(self.errors)})"
-
-    def _repr_html_(self) -> str:
-        rows = [[(each.name, each.score, each.probability) for each in ranking] for ranking in self.rankings]
-        return rankings_html(f"Classification of {len(rows)} in {self.space}", rows, self.errors)
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,7 +95,7 @@ class Fusion:
 
     def raise_for_errors(self) -> None:
         """Raises the first error of an item, if there is one."""
-        _raise_first(self.errors)
+        raise_first(self.errors)
 
     def __repr__(self) -> str:
         return f"Fusion({shape_of(self.vectors)}, space={self.space!r}, errors={len(self.errors)})"
@@ -141,8 +109,10 @@ def read_item(result: embedding_pb2.ItemResult) -> NDArray[np.float32] | Sensori
     return from_status(result.error) if result.HasField("error") else vectors.read(result.embedding)
 
 
-def read_embeddings(response: orchestrator_pb2.EmbedResponse) -> Embeddings:
-    """Returns the answer to `Embed`."""
+def read_embeddings(
+    response: orchestrator_pb2.EmbedResponse | orchestrator_pb2.OrchestratorServiceProjectResponse,
+) -> Embeddings:
+    """Returns the answer to `Embed` or `Project`."""
     rows, errors = _rows([read_item(result) for result in response.results])
     space = next((result.embedding.space for result in response.results if result.HasField("embedding")), "")
     return Embeddings(rows, errors, space, response.receipt)
@@ -176,19 +146,6 @@ def _matrices(
         vectors.floats_of(response.scores, wire, head),
         vectors.floats_of(response.probabilities, wire, second),
     )
-
-
-def read_classification(response: orchestrator_pb2.ClassifyResponse) -> Classification:
-    """Returns the answer to `Classify`."""
-    rankings = [
-        [
-            ScoredLabel(each.name, each.index, each.score, each.probability if each.HasField("probability") else None)
-            for each in result.ranking.labels
-        ]
-        for result in response.results
-    ]
-    errors = {at: from_status(each.error) for at, each in enumerate(response.results) if each.HasField("error")}
-    return Classification(rankings, errors, response.space, response.receipt)
 
 
 def read_fusion(response: orchestrator_pb2.FuseResponse) -> Fusion:

@@ -16,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.aio import AsyncClient
-from sensorium.answers import Classification, Comparison, Embeddings, Fusion
+from sensorium.answers import Comparison, Embeddings, Fusion
 from sensorium.channel import Metadata
 from sensorium.credentials import PemFile
 from sensorium.errors import SensoriumError
 from sensorium.ingest import OnProgress, Progress
-from sensorium.options import CallOptions, EmbedOptions
+from sensorium.options import CallOptions, EmbedOptions, WindowOptions
+from sensorium.rankings import Classification, Predictions
 from sensorium.retries import MAX_TRIES
+from sensorium.tokens import Tokenization
 from sensorium.v1 import orchestrator_pb2
 from sensorium.v1.content_pb2 import Content
 from sensorium.v1.orchestrator_pb2 import FusePart, Label
+from sensorium.windows import Windows
 
 _T = TypeVar("_T")
 
@@ -115,16 +118,25 @@ class Client:
             if not self._loop.is_closed():  # then the stream went with the client
                 self._wait(stream.aclose())
 
+    def embed_windows(
+        self, sounds: Sequence[Content], window_ms: int, hop_ms: int = 0, **options: Unpack[WindowOptions]
+    ) -> Windows:
+        """Returns a vector for each window of each sound; see `AsyncClient.embed_windows`."""
+        return self._wait(self._client.embed_windows(sounds, window_ms, hop_ms, **options))
+
     def compare(
         self,
         queries: Sequence[Content],
         candidates: Sequence[Content],
         *,
         space: str = "",
+        query_prompt: str = "",
+        candidate_prompt: str = "",
         **options: Unpack[CallOptions],
     ) -> Comparison:
         """Returns how alike each query is to each candidate; see `AsyncClient.compare`."""
-        return self._wait(self._client.compare(queries, candidates, space=space, **options))
+        prompts = {"query_prompt": query_prompt, "candidate_prompt": candidate_prompt}
+        return self._wait(self._client.compare(queries, candidates, space=space, **prompts, **options))
 
     def classify(
         self,
@@ -135,12 +147,22 @@ class Client:
         top_k: int = 0,
         multi_label: bool = False,
         space: str = "",
+        prompt: str = "",
+        label_prompt: str = "",
         **options: Unpack[CallOptions],
     ) -> Classification:
         """Ranks labels for each content; see `AsyncClient.classify`."""
         return self._wait(
             self._client.classify(
-                contents, labels, templates=templates, top_k=top_k, multi_label=multi_label, space=space, **options
+                contents,
+                labels,
+                templates=templates,
+                top_k=top_k,
+                multi_label=multi_label,
+                space=space,
+                prompt=prompt,
+                label_prompt=label_prompt,
+                **options,
             )
         )
 
@@ -151,10 +173,42 @@ class Client:
         allow_partial: bool = False,
         space: str = "",
         model: str = "",
+        prompt: str = "",
         **options: Unpack[CallOptions],
     ) -> Fusion:
         """Joins the parts of each item into one vector; see `AsyncClient.fuse`."""
-        return self._wait(self._client.fuse(items, allow_partial=allow_partial, space=space, model=model, **options))
+        return self._wait(
+            self._client.fuse(items, allow_partial=allow_partial, space=space, model=model, prompt=prompt, **options)
+        )
+
+    def predict(
+        self,
+        items: Sequence[Sequence[Content | FusePart]],
+        *,
+        model: str = "",
+        top_k: int = 0,
+        space: str = "",
+        prompt: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Predictions:
+        """Returns the classes of each item by a trained head; see `AsyncClient.predict`."""
+        return self._wait(self._client.predict(items, model=model, top_k=top_k, space=space, prompt=prompt, **options))
+
+    def project(self, embeddings: Sequence[Content], to_space: str, **options: Unpack[CallOptions]) -> Embeddings:
+        """Carries vectors to another space; see `AsyncClient.project`."""
+        return self._wait(self._client.project(embeddings, to_space, **options))
+
+    def tokenize(
+        self,
+        texts: Sequence[str],
+        *,
+        space: str = "",
+        prompt: str = "",
+        truncate: bool = True,
+        **options: Unpack[CallOptions],
+    ) -> Tokenization:
+        """Returns the tokens that the text model of a space sees; see `AsyncClient.tokenize`."""
+        return self._wait(self._client.tokenize(texts, space=space, prompt=prompt, truncate=truncate, **options))
 
     def describe(self, **options: Unpack[CallOptions]) -> orchestrator_pb2.DescribeResponse:
         """Returns what the mesh is made of."""

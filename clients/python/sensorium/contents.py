@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from sensorium import vectors
 from sensorium.errors import InvalidInput
 from sensorium.v1 import content_pb2
-from sensorium.v1.content_pb2 import Content, Pcm
-from sensorium.v1.orchestrator_pb2 import FusePart, Label
+from sensorium.v1.content_pb2 import Audio, Content, Pcm
+from sensorium.v1.embedding_pb2 import Embedding
+from sensorium.v1.orchestrator_pb2 import FuseItem, FusePart, Label
 
 # The names of the modalities, wherever people write them.
 MODALITY_OF: Mapping[str, content_pb2.Modality.ValueType] = {
@@ -91,6 +92,28 @@ def part(content: Content, weight: float = 1.0, modality: str | None = None) -> 
         raise ValueError(f"modality is {modality!r}; give text, image or audio")
     made_from = MODALITY_OF[modality] if modality else content_pb2.MODALITY_UNSPECIFIED
     return FusePart(content=content, weight=weight, modality=made_from)
+
+
+def fuse_items(items: Sequence[Sequence[Content | FusePart]]) -> list[FuseItem]:
+    """Returns items of which each part may be a content alone."""
+    return [
+        FuseItem(parts=[each if isinstance(each, FusePart) else FusePart(content=each) for each in item])
+        for item in items
+    ]
+
+
+def audios_of(sounds: Sequence[Content]) -> list[Audio]:
+    """Returns the sounds of contents that are nothing else; raises TypeError where one is."""
+    if strange := [each.WhichOneof("kind") for each in sounds if not each.HasField("audio")]:
+        raise TypeError(f"windows are of sounds, not of {strange[0]}")
+    return [each.audio for each in sounds]
+
+
+def embeddings_of(contents: Sequence[Content]) -> list[Embedding]:
+    """Returns the vectors of contents that are nothing else; raises TypeError where one is."""
+    if strange := [each.WhichOneof("kind") for each in contents if not each.HasField("embedding")]:
+        raise TypeError(f"only embeddings are carried to another space, not {strange[0]}; embed it there")
+    return [each.embedding for each in contents]
 
 
 def _read(source: Path | bytes, what: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +48,21 @@ def comparison_html(
     return _table(title, head, [*rows, *failed], len(scores) - MOST_ROWS)
 
 
-def rankings_html(title: str, rankings: Sequence[Sequence[_Scored]], errors: Mapping[int, SensoriumError]) -> str:
-    """Returns the best labels of the first contents."""
-    rows = (
-        [str(at), _problem(errors[at]) if at in errors else ", ".join(map(_label, rankings[at][:_MOST_LABELS]))]
-        for at in range(min(len(rankings), MOST_ROWS))
-    )
+def rankings_html(
+    title: str,
+    rankings: Sequence[Sequence[_Scored]],
+    errors: Mapping[int, SensoriumError],
+    unsure: Collection[int] = (),
+) -> str:
+    """Returns the best labels of the first contents; before those of the `unsure` ones, by place, that none may fit."""
+
+    def cell(at: int) -> str:
+        if at in errors:
+            return _problem(errors[at])
+        labels = ", ".join(map(_label, rankings[at][:_MOST_LABELS]))
+        return f"probably none of these: {labels}" if at in unsure else labels
+
+    rows = ([str(at), cell(at)] for at in range(min(len(rankings), MOST_ROWS)))
     return _table(title, ["", "best labels"], rows, len(rankings) - MOST_ROWS)
 
 

@@ -51,10 +51,16 @@ class EncodeOptions(TypedDict, total=False):
     truncate: bool
 
 
-class EmbedOptions(EncodeOptions, CallOptions, total=False):
+class WindowOptions(EncodeOptions, CallOptions, total=False):
     """All of both, and `space`: the embedding space wanted, where it is not the mesh's default."""
 
     space: str
+
+
+class EmbedOptions(WindowOptions, total=False):
+    """All of these, and `prompt`: the name of what the text model puts before every text, such as `query`."""
+
+    prompt: str
 
 
 def check_names(options: Mapping[str, object], kind: type[CallOptions]) -> None:
@@ -90,7 +96,7 @@ def refusal_of_size(request: Message, field: str) -> InvalidInput | None:
     )
 
 
-def encode_options(options: EmbedOptions) -> embedding_pb2.EncodeOptions:
+def encode_options(options: WindowOptions) -> embedding_pb2.EncodeOptions:
     """Returns the message of the options, with the defaults where they say nothing."""
     encoding = options.get("encoding", "float32")
     if encoding not in _ENCODINGS:

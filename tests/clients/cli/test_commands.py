@@ -120,6 +120,80 @@ def test_classify_keeps_the_best_of_each_input(ask: Run, files: Files) -> None:
     assert bad["error"]["reason"] == "MEDIA_TRUNCATED"
 
 
+def test_classify_says_that_probably_none_of_the_labels_fits(ask: Run, files: Files) -> None:
+    """A tone is no word, however the probabilities are shared out; a label that is named fits itself."""
+    digits = ["-l", "three", "-l", "seven"]
+    tone = json.loads(ask("classify", files.tone, *digits, "--json").out)["items"][0]
+    word = json.loads(ask("classify", "-t", "three", *digits, "--json").out)["items"][0]
+    shown = ask("classify", files.tone, *digits)
+
+    assert tone["is_unsure"]
+    assert tone["labels"][0]["score"] < tone["none_cosine"]
+    assert sum(label["probability"] for label in tone["labels"]) == pytest.approx(1.0, abs=1e-4)
+    assert not word["is_unsure"]
+    assert "probably none of these" in shown.out
+    assert "probably none of these" not in ask("classify", "-t", "three", *digits).out
+
+
+def test_predict_names_the_class_of_each_input_and_a_bad_one_fails_alone(ask: Run, files: Files) -> None:
+    done = ask("predict", "three", files.broken, "seven", "--top-k", "1", "--json")
+
+    three, broken, seven = json.loads(done.out)["items"]
+    assert done.code == 1
+    assert [each["classes"][0]["label"] for each in (three, seven)] == ["three", "seven"]
+    assert 0 < three["classes"][0]["probability"] <= 1
+    assert broken["error"]["field"] == "contents[1].image.data"
+    assert "three" in ask("predict", "three").out
+    assert ask("predict", "three", "--model", "nobody").code == 4
+
+
+def test_tokenize_shows_what_the_model_sees(ask: Run) -> None:
+    done = ask("tokenize", "a red circle", "--json")
+
+    (item,) = json.loads(done.out)["items"]
+    assert done.code == 0
+    assert len(item["ids"]) == len(item["pieces"]) > 0
+    assert "red" in " ".join(item["pieces"])
+    assert "red" in ask("tokenize", "a red circle").out
+
+
+def test_windows_of_a_sound_come_with_their_times(ask: Run, files: Files, tmp_path: Path) -> None:
+    cut = ["--window-ms", "500", "--hop-ms", "250"]
+    done = ask("embed", files.tone, *cut, "--json", "--npy", tmp_path / "windows.npy")
+    shown = ask("embed", files.tone, *cut)
+
+    answer = json.loads(done.out)
+    windows = answer["items"][0]["windows"]
+    assert (done.code, answer["space"]) == (0, "tiny@1")
+    assert [(each["start_ms"], each["end_ms"]) for each in windows[:3]] == [(0, 500), (250, 750), (500, 1000)]
+    assert np.load(tmp_path / "windows.npy").shape == (len(windows), len(windows[0]["vector"]))
+    assert "250" in shown.out
+    assert ask("embed", "words", *cut).code == 2
+    assert ask("embed", files.tone, "--hop-ms", "250").code == 2
+    assert ask("embed", files.tone, "--window-ms", "10").code == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("embed", "a", "--prompt", "query"),
+        ("compare", "a", "--with-text", "b", "--query-prompt", "query"),
+        ("compare", "a", "--with-text", "b", "--candidate-prompt", "query"),
+        ("classify", "a", "-l", "b", "--prompt", "query"),
+        ("classify", "a", "-l", "b", "--label-prompt", "query"),
+        ("fuse", "a", "--prompt", "query"),
+        ("predict", "a", "--prompt", "query"),
+        ("tokenize", "a", "--prompt", "query"),
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-2]}",
+)
+def test_a_prompt_that_the_model_lacks_is_refused_with_those_that_it_has(ask: Run, arguments: tuple[str, ...]) -> None:
+    done = ask(*arguments)
+
+    assert done.code == 4
+    assert "is 'query'; the prompts of the space tiny@1 are none" in done.err
+
+
 def test_fuse_goes_on_without_a_broken_part_if_it_may(ask: Run, files: Files) -> None:
     whole = ask("fuse", "a tone", files.tone, "--weight", "text=0.5", "--json")
     partial = ask("fuse", "a tone", files.broken, "--allow-partial", "--json")

@@ -61,14 +61,28 @@ class FakeText(text_pb2_grpc.TextEncoderServiceServicer):
     async def EncodeText(self, request: text_pb2.EncodeTextRequest, context: Context) -> text_pb2.EncodeTextResponse:
         await self._peer.meet(request, context)
         chosen = await self._peer.chosen(request.options.model, context)
-        results = [_result(text, f"texts[{i}]", chosen, request.options) for i, text in enumerate(request.texts)]
+        prompt = f"{request.prompt_name}: " if request.prompt_name else ""
+        results = [
+            _result(prompt + text, f"texts[{i}]", chosen, request.options) for i, text in enumerate(request.texts)
+        ]
         return text_pb2.EncodeTextResponse(results=results, receipt=self._peer.receipt(chosen, len(results)))
 
     def EncodeTextStream(self, request_iterator: Any, context: Any) -> Any:  # Any: not called
         raise NotImplementedError
 
-    def Tokenize(self, request: Any, context: Any) -> Any:  # Any: not called
-        raise NotImplementedError
+    async def Tokenize(self, request: text_pb2.TokenizeRequest, context: Context) -> text_pb2.TokenizeResponse:
+        """A token a letter; none for an empty text."""
+        await self._peer.meet(request, context)
+        chosen = await self._peer.chosen(request.model, context)
+        results = [_tokens(text, i) for i, text in enumerate(request.texts)]
+        return text_pb2.TokenizeResponse(results=results, receipt=self._peer.receipt(chosen, len(results)))
+
+
+def _tokens(text: str, place: int) -> text_pb2.TokenizeResult:
+    if not text:
+        error = InvalidInput("is empty", reason=Reason.TEXT_EMPTY, field=f"texts[{place}]")
+        return text_pb2.TokenizeResult(error=to_status(error))
+    return text_pb2.TokenizeResult(tokens=text_pb2.Tokens(ids=list(map(ord, text)), pieces=list(text)))
 
 
 class FakeVision(vision_pb2_grpc.VisionEncoderServiceServicer):
@@ -101,10 +115,28 @@ class FakeAudio(audio_pb2_grpc.AudioEncoderServiceServicer):
         results = [
             _result(audio.data, f"audios[{i}].data", chosen, request.options) for i, audio in enumerate(request.audios)
         ]
-        return audio_pb2.EncodeAudioResponse(results=results, receipt=self._peer.receipt(chosen, len(results)))
+        windows = None
+        if request.window_ms:
+            if request.window_ms < 100:
+                await abort(context, InvalidInput(f"is {request.window_ms}", field="window_ms"))
+            windows = [_windows(result, request) for result in results]
+        receipt = self._peer.receipt(chosen, len(results))
+        return audio_pb2.EncodeAudioResponse(results=results, receipt=receipt, windows=windows)
 
     def EncodeAudioStream(self, request_iterator: Any, context: Any) -> Any:  # Any: not called
         raise NotImplementedError
+
+
+def _windows(result: embedding_pb2.ItemResult, request: audio_pb2.EncodeAudioRequest) -> audio_pb2.AudioWindows:
+    """Returns two windows, whatever the clip."""
+    hop_ms = request.hop_ms or request.window_ms
+    starts = (0, hop_ms) if result.HasField("embedding") else ()
+    return audio_pb2.AudioWindows(
+        windows=[
+            audio_pb2.AudioWindow(start_ms=at, end_ms=at + request.window_ms, embedding=result.embedding)
+            for at in starts
+        ]
+    )
 
 
 class FakeFusion(fusion_pb2_grpc.FusionServiceServicer):
@@ -136,8 +168,12 @@ class FakeFusion(fusion_pb2_grpc.FusionServiceServicer):
             results=results, receipt=self._peer.receipt(self._peer.models[-1], len(results))
         )
 
-    def Predict(self, request: Any, context: Any) -> Any:  # Any: not called
-        raise NotImplementedError
+    async def Predict(self, request: fusion_pb2.PredictRequest, context: Context) -> fusion_pb2.PredictResponse:
+        """One class, as probable as the first component of the first part; a negative one is refused."""
+        await self._peer.meet(request, context)
+        chosen = await self._peer.chosen(request.model, context)
+        results = [_predicted(item, index) for index, item in enumerate(request.items)]
+        return fusion_pb2.PredictResponse(results=results, receipt=self._peer.receipt(chosen, len(results)))
 
     def _fused(self, item: fusion_pb2.FusionItem, index: int, chosen: model_pb2.Model) -> embedding_pb2.ItemResult:
         for place, part in enumerate(item.parts):
@@ -147,6 +183,15 @@ class FakeFusion(fusion_pb2_grpc.FusionServiceServicer):
         mean = sum(part.weight * vectors.read(part.embedding) for part in item.parts)
         unit = np.asarray(mean / np.linalg.norm(mean), np.float32)
         return embedding_pb2.ItemResult(embedding=vectors.write(unit, chosen.space))
+
+
+def _predicted(item: fusion_pb2.FusionItem, index: int) -> fusion_pb2.PredictResult:
+    first = float(vectors.read(item.parts[0].embedding)[0])
+    if first < 0:
+        error = InvalidInput("is negative", field=f"items[{index}].parts[0].embedding.values")
+        return fusion_pb2.PredictResult(error=to_status(error))
+    classes = [fusion_pb2.ClassProbability(label="high", index=0, probability=first)]
+    return fusion_pb2.PredictResult(prediction=fusion_pb2.Prediction(classes=classes))
 
 
 class FakeModels(model_pb2_grpc.ModelServiceServicer):

@@ -168,12 +168,13 @@ def audio_peer(**fields: Any) -> FakePeer:
     return FakePeer("audio", [model("toy-audio", content_pb2.MODALITY_AUDIO, **fields)])
 
 
-def fusion_peer() -> FakePeer:
-    """A fuser of the toy space, and a bridge from `other@1`."""
+def fusion_peer(*more: model_pb2.Model) -> FakePeer:
+    """A fuser of the toy space, a bridge from `other@1`, and more models."""
     return FakePeer(
         "fusion",
         [
             model("toy-fusion", task=model_pb2.MODEL_TASK_FUSE),
+            *more,
             model("toy-bridge", task=model_pb2.MODEL_TASK_PROJECT, source_space="other@1"),
         ],
     )

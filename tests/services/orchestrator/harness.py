@@ -55,6 +55,7 @@ class Orchestrated:
     stub: OrchestratorServiceAsyncStub
     models: ModelServiceAsyncStub
     channel: grpc.aio.Channel
+    port: int
     metrics_port: int
 
     async def until(self, holds: Callable[[orchestrator_pb2.DescribeResponse], bool]) -> None:
@@ -89,6 +90,7 @@ async def orchestrating(
             orchestrator_pb2_grpc.OrchestratorServiceStub(channel),
             model_pb2_grpc.ModelServiceStub(channel),
             channel,
+            running.port,
             running.metrics_port,
         )
         await orchestrated.until(_all_known([peer for peer in peers if peer.is_listening]))

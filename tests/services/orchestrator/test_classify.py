@@ -193,3 +193,22 @@ async def test_a_thousand_labels_go_in_several_calls_few_at_a_time() -> None:
     assert sum(len(request.texts) for request in peer.requests) == 2001
     assert max(len(request.texts) for request in peer.requests) == 256
     assert peer.most_running <= 2
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+async def test_a_best_label_below_the_level_of_its_modality_is_probably_none_of_these(multi_label: bool) -> None:
+    """Whatever its probability is; where no level is known, or applies, nothing is said."""
+    unsure, sure = sigmoid_calibration(), sigmoid_calibration()
+    unsure.none_cosine, sure.none_cosine = 0.9999, -0.9999
+    peers = text_peer(calibration=unsure), vision_peer(calibration=sure), audio_peer(calibration=sigmoid_calibration())
+    contents = [text("x"), image(b"x"), audio(b"x"), embedded(direction("x"))]
+    request = ClassifyRequest(contents=contents, labels=[Label(name="a")], top_k=1, multi_label=multi_label)
+    shown = ClassifyRequest(contents=contents, labels=[Label(name="a", examples=[text("b")])])
+    async with started(*peers), orchestrating(*peers) as mesh:
+        named = [each.ranking for each in (await mesh.stub.Classify(request)).results]
+        by_example = [each.ranking for each in (await mesh.stub.Classify(shown)).results]
+
+    assert [ranking.is_unsure for ranking in named] == [True, False, False, False]
+    assert [ranking.none_cosine for ranking in named[:2]] == pytest.approx([0.9999, -0.9999])
+    assert [ranking.HasField("none_cosine") for ranking in named] == [True, True, False, False]
+    assert not any(ranking.is_unsure or ranking.HasField("none_cosine") for ranking in by_example)

@@ -15,7 +15,7 @@ from sensorium.v1 import model_pb2
 from sensorium.v1.embedding_pb2 import Embedding, ItemResult, Receipt
 from sensorium.v1.model_pb2 import Limits
 from sensorium.v1.text_pb2 import EncodeTextResponse
-from services.orchestrator.batches import in_batches
+from services.orchestrator.batches import in_batches, vector_of
 from services.orchestrator.breaker import Breaker
 from services.orchestrator.concurrency import background, run_all
 from services.orchestrator.encoders import Encoder, text_encoder, vision_encoder
@@ -133,7 +133,7 @@ async def _lengths(items: Sequence[int], limits: Limits) -> list[int]:
         results = [ItemResult(embedding=Embedding(dim=item)) for item in batch]
         return EncodeTextResponse(results=results, receipt=Receipt(model="m"))
 
-    answer = await in_batches(items, limits, lambda item: item, send)
+    answer = await in_batches(items, limits, lambda item: item, send, vector_of)
     dims = [outcome.dim for outcome in answer.outcomes if isinstance(outcome, Embedding)]
     assert dims == list(items)
     return sent
@@ -151,7 +151,7 @@ async def test_a_peer_that_answers_too_few_items_has_a_fault() -> None:
     async def send(batch: Sequence[int]) -> EncodeTextResponse:
         return EncodeTextResponse()
 
-    answer = await in_batches([1, 2], Limits(), lambda item: item, send)
+    answer = await in_batches([1, 2], Limits(), lambda item: item, send, vector_of)
     assert len(answer.outcomes) == 2
     for outcome in answer.outcomes:  # theirs alone: what another peer answered is kept
         assert isinstance(outcome, InternalError)

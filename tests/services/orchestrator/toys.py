@@ -49,3 +49,6 @@ def softmax_calibration(scale: float = 10.0) -> model_pb2.Calibration:
 
 def sigmoid_calibration(scale: float = 10.0, bias: float = -5.0) -> model_pb2.Calibration:
     return model_pb2.Calibration(logit_scale=scale, logit_bias=bias, activation=model_pb2.ACTIVATION_SIGMOID)
+
+
+PREDICTOR = model("toy-head", task=model_pb2.MODEL_TASK_PREDICT, labels=["high"])

@@ -48,6 +48,13 @@ def test_the_fingerprint_changes_with_the_weights_and_with_the_numbers(package: 
     assert open_package(other).fingerprint != before
 
 
+def test_the_fingerprint_stays_where_vectors_do_as_when_a_level_is_added_to_the_calibration(package: Path) -> None:
+    before = open_package(package).fingerprint
+    calibration = {"logit_scale": 1, "activation": "softmax", "none_cosine": 0.5}
+    edit(package, lambda manifest: manifest.update(calibration=calibration))
+    assert open_package(package).fingerprint == before
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -60,6 +67,12 @@ def test_the_fingerprint_changes_with_the_weights_and_with_the_numbers(package: 
         (lambda manifest: manifest.update(colour=1), "field `colour`: expected one of the fields"),
         (lambda manifest: manifest.update(name="else"), "field `name` is 'else', but the folder is 'bridge-a-b'"),
         (lambda manifest: manifest["limits"].pop("max_batch_items"), "field `limits.max_batch_items`"),
+        (
+            lambda manifest: manifest.update(
+                calibration={"logit_scale": 1, "activation": "softmax", "none_cosine": 1.5}
+            ),
+            "field `calibration.none_cosine`: expected a cosine from -1 to 1, got 1.5",
+        ),
         (lambda manifest: manifest["files"].update({"gone.json": "00"}), "gone.json: is missing"),
         (lambda manifest: manifest["files"].update({"../../secret": "00"}), "../../secret: leads out of the package"),
         (lambda manifest: manifest.update(files={}), "is a graph, but `files` has no hash for it"),

@@ -19,7 +19,7 @@ from sensorium import text
 from sensorium.channel import call, open_channel
 from sensorium.errors import Overloaded, Reason
 from sensorium.status import from_rpc_error
-from sensorium.v1 import audio_pb2, model_pb2, orchestrator_pb2, text_pb2, text_pb2_grpc
+from sensorium.v1 import audio_pb2, content_pb2, embedding_pb2, model_pb2, orchestrator_pb2, text_pb2, text_pb2_grpc
 from sensorium.v1.orchestrator_pb2 import FuseItem, FusePart, Label
 from shared.serving.config import ConfigError
 from shared.serving.metrics import Metrics
@@ -286,6 +286,18 @@ FEW, SHOWN, TAG = (
             orchestrator_pb2.FuseRequest(items=[FuseItem(parts=[FusePart(content=text("a"))] * 3), FuseItem()]),
             3 + 1,
         ),
+        (orchestrator_pb2.EmbedWindowsRequest(audios=[content_pb2.Audio()] * 3, window_ms=100), 3),
+        (
+            orchestrator_pb2.OrchestratorServicePredictRequest(
+                items=[FuseItem(parts=[FusePart(content=text("a"))] * 2), FuseItem()]
+            ),
+            2 + 1,
+        ),
+        (
+            orchestrator_pb2.OrchestratorServiceProjectRequest(embeddings=[embedding_pb2.Embedding(values=[1, 2])] * 3),
+            3,
+        ),
+        (orchestrator_pb2.OrchestratorServiceTokenizeRequest(texts=["a", "b"], prompt_name="query"), 2),
         (orchestrator_pb2.DescribeRequest(), 1),
         (model_pb2.ListModelsRequest(page_token="x"), 1),  # no secret
     ],

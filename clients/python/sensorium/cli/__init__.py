@@ -17,10 +17,12 @@ from sensorium.cli import (
     fuse,
     models,
     options,
+    predict,
     probe,
     serve,
     status,
     token,
+    tokenize,
     up,
     version,
 )
@@ -71,6 +73,8 @@ def build() -> typer.Typer:
     app.command(epilog=classify.EPILOG)(with_login(classify.classify))
     app.command(epilog=evaluate.EPILOG)(with_login(evaluate.evaluate))
     app.command(epilog=fuse.EPILOG)(with_login(fuse.fuse))
+    app.command(epilog=predict.EPILOG)(with_login(predict.predict))
+    app.command(epilog=tokenize.EPILOG)(with_login(tokenize.tokenize))
     app.command(epilog=status.EPILOG)(with_login(status.status))
     app.command(epilog=doctor.EPILOG)(with_login(doctor.doctor))
     app.command("probe", context_settings=_AS_THEY_ARE)(_probe)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 import sensorium
-from sensorium import Client, ScoredLabel
-from sensorium.answers import Classification
+from sensorium import Client, Ranking
 from sensorium.cli import options
 from sensorium.cli.connection import connected
 from sensorium.cli.failures import UsageFault, code_of_items
@@ -29,6 +28,7 @@ from sensorium.cli.output import (
     table,
 )
 from sensorium.errors import InvalidInput, SensoriumError
+from sensorium.rankings import Classification
 from sensorium.v1.orchestrator_pb2 import Label
 
 _SHOWN = 3  # labels of each input in a table, where --top-k says nothing
@@ -54,6 +54,7 @@ _Templates = Annotated[
     typer.Option("--template", metavar="TEXT", help="A sentence with {} for the name. Repeatable; else the model's."),
 ]
 _Multi = Annotated[bool, typer.Option("--multi-label", help="Judge each label by itself: several may fit, or none.")]
+_LabelPrompt = Annotated[str, typer.Option(metavar="NAME", help="The same, before the texts that define the labels.")]
 
 
 def classify(
@@ -68,11 +69,17 @@ def classify(
     multi_label: _Multi = False,
     as_json: options.AsJson = False,
     as_lines: options.AsLines = False,
+    prompt: options.Prompt = "",
+    label_prompt: _LabelPrompt = "",
     space: options.Space = "",
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
 ) -> None:
-    """Classify texts, pictures and sounds by labels that are named, shown by examples, or both."""
+    """Classify texts, pictures and sounds by labels that are named, shown by examples, or both.
+
+    “Probably none of these” stands where the best label's score is below what off-topic inputs of that kind reach, by
+    the model's calibration; probabilities cannot say so, since they share 100% among the labels.
+    """
     form = Format(as_json, as_lines)
     given = read_inputs(inputs, text, image, audio)
     labels = [_label(each, is_tag=False) for each in label or ()] + [_label(each, is_tag=True) for each in tag or ()]
@@ -83,7 +90,14 @@ def classify(
         return ask_in_chunks(
             given,
             lambda contents: client.classify(
-                contents, labels, templates=template or (), top_k=top_k, multi_label=multi_label, space=space
+                contents,
+                labels,
+                templates=template or (),
+                top_k=top_k,
+                multi_label=multi_label,
+                space=space,
+                prompt=prompt,
+                label_prompt=label_prompt,
             ),
         )
 
@@ -100,7 +114,7 @@ class _Found:
 
     def __init__(self, inputs: list[Input], form: Format) -> None:
         self._inputs, self._form, self._space = inputs, form, ""
-        self._rankings: dict[int, Sequence[ScoredLabel]] = {}
+        self._rankings: dict[int, Ranking] = {}
         self._receipts: list[dict[str, Any]] = []  # Any: JSON
         self.errors: dict[int, SensoriumError] = {}
 
@@ -126,10 +140,13 @@ class _Found:
         if self._form.wants_table:
             rows = table("input", "rank#", "label", "score#", "probability#")
             for at, each in enumerate(self._inputs):
-                for rank, fit in enumerate(self._rankings.get(at, ())[:most]):
-                    name = named(each) if rank == 0 else Text("")
+                ranking = self._rankings.get(at, Ranking(()))
+                if ranking.is_unsure:
+                    rows.add_row(named(each), "", Text("probably none of these", style="bold yellow"), "", "")
+                for rank, fit in enumerate(ranking[:most]):
+                    name = named(each) if rank == 0 and not ranking.is_unsure else Text("")
                     chance = "" if fit.probability is None else f"{fit.probability:.1%}"
-                    style = "bold green" if rank == 0 else ""
+                    style = "bold green" if rank == 0 and not ranking.is_unsure else ""
                     rows.add_row(name, str(rank + 1), Text(fit.name, style=style), f"{fit.score:+.3f}", chance)
                 if at in self.errors:
                     rows.add_row(named(each), "", Text("failed", style="red"), "", "")
@@ -140,11 +157,12 @@ class _Found:
         facts = input_facts(at, self._inputs[at])
         if at in self.errors:
             return {**facts, "error": error_facts(self.errors[at])}
+        ranking = self._rankings[at]
         labels = [
             {"name": fit.name, "index": fit.index, "score": fit.score, "probability": fit.probability}
-            for fit in self._rankings[at]
+            for fit in ranking
         ]
-        return {**facts, "labels": labels}
+        return {**facts, "labels": labels, "is_unsure": ranking.is_unsure, "none_cosine": ranking.none_cosine}
 
 
 def _label(given: str, *, is_tag: bool) -> Label:

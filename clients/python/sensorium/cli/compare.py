@@ -38,6 +38,7 @@ EPILOG = options.examples(
     "sensorium compare seven.wav --with 'digits/*.png' --top-k 3   (quote globs: the shell would split them)",
     'sensorium compare "a dog" "a cat" --with-image photo.jpg --with-audio bark.wav',
     "sensorium compare 'samples/*'   (everything with everything)",
+    'sensorium compare "who wrote it?" --with - --query-prompt query --candidate-prompt document < texts.txt',
 )
 
 _With = Annotated[
@@ -47,6 +48,13 @@ _With = Annotated[
 _WithText = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text as candidate. Repeatable.")]
 _WithImage = Annotated[list[str] | None, typer.Option(metavar="PATH", help="Pictures as candidates. Repeatable.")]
 _WithAudio = Annotated[list[str] | None, typer.Option(metavar="PATH", help="Sounds as candidates. Repeatable.")]
+_QueryPrompt = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="What the text model puts before the texts among the queries, such as query."),
+]
+_CandidatePrompt = Annotated[
+    str, typer.Option(metavar="NAME", help="What it puts before those among the candidates, such as document.")
+]
 
 
 def compare(
@@ -62,6 +70,8 @@ def compare(
     as_json: options.AsJson = False,
     as_lines: options.AsLines = False,
     npy: options.Npy = None,
+    query_prompt: _QueryPrompt = "",
+    candidate_prompt: _CandidatePrompt = "",
     space: options.Space = "",
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
@@ -79,7 +89,13 @@ def compare(
     left = load(rows)
     right = left if columns is rows else load(columns)
     with connected(address, timeout) as client:
-        answer = client.compare(readable(rows, left), readable(columns, right), space=space)
+        answer = client.compare(
+            readable(rows, left),
+            readable(columns, right),
+            space=space,
+            query_prompt=query_prompt,
+            candidate_prompt=candidate_prompt,
+        )
     found = _Matrix(rows, columns, left, right, answer)
     found.show(form, top_k)
     errors = [*found.row_errors.values(), *found.column_errors.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,13 +30,17 @@ from sensorium.cli.output import (
     shown_as_it_goes,
     table,
 )
+from sensorium.cli.windows import check_windows, embed_windows
 from sensorium.errors import SensoriumError
+from sensorium.options import WindowOptions
 
 EPILOG = options.examples(
     'sensorium embed "a red circle" photo.jpg call.wav',
     "sensorium embed 'pictures/*.png' --npy pictures.npy",
     "cat captions.txt | sensorium embed - --jsonl",
     "sensorium embed -t photo.jpg   (the text “photo.jpg”, not the file)",
+    "sensorium embed call.wav --window-ms 1000 --hop-ms 500   (what is heard when)",
+    "cat questions.txt | sensorium embed - --prompt query --npy questions.npy",
 )
 
 
@@ -51,30 +55,35 @@ def embed(
     dimensions: Annotated[int, typer.Option(min=0, help="Keep the first so many components; 0 keeps all.")] = 0,
     normalize: Annotated[bool, typer.Option(help="Scale vectors to length 1.")] = True,
     truncate: Annotated[bool, typer.Option(help="Cut texts that are too long, instead of refusing them.")] = True,
+    prompt: options.Prompt = "",
+    window_ms: Annotated[int, typer.Option(min=0, help="A vector for each window of so many ms; sounds alone.")] = 0,
+    hop_ms: Annotated[int, typer.Option(min=0, help="From one window to the next, in ms; 0: --window-ms.")] = 0,
     space: options.Space = "",
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
 ) -> None:
-    """Embed texts, pictures and sounds: one vector each, all in one space."""
+    """Embed texts, pictures and sounds: one vector each, all in one space; or one for each window of sounds."""
     form = Format(as_json, as_lines, npy)
     given = read_inputs(inputs, text, image, audio)
     if not given:
         raise UsageFault("nothing to embed; give texts or files (see sensorium embed --help)")
-
-    def ask(client: Client) -> Iterator[Part[Embeddings]]:
-        return ask_in_chunks(
-            given,
-            lambda contents: client.embed(
-                contents, space=space, normalize=normalize, dimensions=dimensions, truncate=truncate
-            ),
-        )
-
-    found = _Found(given, form)
+    check_windows(given, window_ms, hop_ms)
+    asked = WindowOptions(space=space, normalize=normalize, dimensions=dimensions, truncate=truncate)
     with connected(address, timeout) as client:
-        for part in shown_as_it_goes(ask(client), len(given), lambda part: len(part.inputs), "Embedding"):
-            found.add(part)
+        if window_ms:
+            errors = embed_windows(client, given, form, window_ms, hop_ms, asked).errors
+        else:
+            errors = _embed(client, given, form, prompt, asked).errors
+    raise typer.Exit(code_of_items(len(given), errors.values()))
+
+
+def _embed(client: Client, given: list[Input], form: Format, prompt: str, asked: WindowOptions) -> _Found:
+    found = _Found(given, form)
+    parts = ask_in_chunks(given, lambda contents: client.embed(contents, prompt=prompt, **asked))
+    for part in shown_as_it_goes(parts, len(given), lambda part: len(part.inputs), "Embedding"):
+        found.add(part)
     found.show()
-    raise typer.Exit(code_of_items(len(given), found.errors.values()))
+    return found
 
 
 class _Found:

@@ -53,6 +53,7 @@ def fuse(
     as_json: options.AsJson = False,
     as_lines: options.AsLines = False,
     npy: options.Npy = None,
+    prompt: options.Prompt = "",
     space: options.Space = "",
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
@@ -70,7 +71,7 @@ def fuse(
     contents = readable(given, loaded)
     parts = [sensorium.part(each, weights.get(kind, 1.0)) for each, kind in zip(contents, kinds, strict=True)]
     with connected(address, timeout) as client:
-        answer = client.fuse([parts], allow_partial=allow_partial, space=space, model=model)
+        answer = client.fuse([parts], allow_partial=allow_partial, space=space, model=model, prompt=prompt)
     raise typer.Exit(_show(form, given, loaded, answer))
 
 

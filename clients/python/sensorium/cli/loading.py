@@ -18,7 +18,7 @@ _Answer = TypeVar("_Answer")
 CHUNK_ITEMS = 32
 CHUNK_BYTES = 16 * 1024 * 1024
 
-_PLACE = re.compile(r"^(contents|queries|candidates|items\[0\]\.parts)\[\d+\]")
+_PLACE = re.compile(r"^(contents|audios|texts|queries|candidates|items\[0\]\.parts)\[\d+\]")
 
 
 @dataclass(frozen=True)

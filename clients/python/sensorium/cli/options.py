@@ -38,6 +38,13 @@ Space = Annotated[
     str,
     typer.Option("--space", metavar="NAME", help="The embedding space, such as tiny@1; empty: the mesh's default."),
 ]
+Prompt = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What the text model puts before every text, such as query; `sensorium models show` lists the names.",
+    ),
+]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="How long one call may take.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of a table.")]
 AsLines = Annotated[bool, typer.Option("--jsonl", help="Print one JSON value a line, as they come.")]

@@ -109,9 +109,41 @@ impl Driver {
             .unwrap_or_default();
         let ended = match method {
             "Embed" => unary!(self, case, answer, embed, EmbedRequest, "EmbedResponse"),
+            "EmbedWindows" => unary!(
+                self,
+                case,
+                answer,
+                embed_windows,
+                EmbedWindowsRequest,
+                "EmbedWindowsResponse"
+            ),
             "Compare" => unary!(self, case, answer, compare, CompareRequest, "CompareResponse"),
             "Classify" => unary!(self, case, answer, classify, ClassifyRequest, "ClassifyResponse"),
             "Fuse" => unary!(self, case, answer, fuse, FuseRequest, "FuseResponse"),
+            "Predict" => unary!(
+                self,
+                case,
+                answer,
+                predict,
+                OrchestratorServicePredictRequest,
+                "OrchestratorServicePredictResponse"
+            ),
+            "Project" => unary!(
+                self,
+                case,
+                answer,
+                project,
+                OrchestratorServiceProjectRequest,
+                "OrchestratorServiceProjectResponse"
+            ),
+            "Tokenize" => unary!(
+                self,
+                case,
+                answer,
+                tokenize,
+                OrchestratorServiceTokenizeRequest,
+                "OrchestratorServiceTokenizeResponse"
+            ),
             "Describe" => unary!(self, case, answer, describe, DescribeRequest, "DescribeResponse"),
             "EmbedStream" => self.stream(case, &mut answer).await?,
             _ => return Err(format!("no such method: {}", case["method"]).into()),

@@ -11,13 +11,14 @@ import typer
 from numpy.typing import NDArray
 
 from sensorium import Client
-from sensorium.answers import Classification, Embeddings
+from sensorium.answers import Embeddings
 from sensorium.cli.evaluation.retrieval import Places, Vectors
 from sensorium.cli.failures import code_of, say
 from sensorium.cli.inputs import Input
 from sensorium.cli.loading import Part, ask_in_chunks
 from sensorium.cli.output import error_facts, named, shown_as_it_goes
 from sensorium.errors import SensoriumError
+from sensorium.rankings import Classification
 from sensorium.v1.embedding_pb2 import Receipt
 
 _Answer = TypeVar("_Answer", Classification, Embeddings)
