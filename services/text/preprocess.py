@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,10 @@ class TextPreprocessor:
     def __call__(self, text: Text) -> Prepared:
         """Returns one row: `input_ids` and what goes with them, each (tokens,) int64."""
         return self.row(np.array(self.tokens(text).encoding.ids, np.int64), text.prompt)
+
+    def pieces(self, ids: Sequence[int]) -> Sequence[str]:
+        """Returns what each token stands for."""
+        return self._tokenizer.pieces(ids)
 
     @property
     def vocabulary_size(self) -> int:

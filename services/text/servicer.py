@@ -60,7 +60,7 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
         assert isinstance(preprocessor, TextPreprocessor), "every encoder of this service is opened with one"
         call = current_call()
         found = await encoder.prepare_with(preprocessor.tokens, texts, deadline=call.deadline, priority=call.priority)
-        items = [_tokenized(tokens, f"texts[{place}]") for place, tokens in enumerate(found)]
+        items = [_tokenized(tokens, preprocessor, f"texts[{place}]") for place, tokens in enumerate(found)]
         receipt = results.receipt(encoder.package, (), started)
         receipt.token_count = sum(len(item.tokens.ids) for item in items)
         return text_pb2.TokenizeResponse(results=items, receipt=receipt)
@@ -101,8 +101,9 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
         return items, results.receipt(encoder.package, encoded, started)
 
 
-def _tokenized(tokens: Tokens | SensoriumError, field: str) -> text_pb2.TokenizeResult:
+def _tokenized(tokens: Tokens | SensoriumError, read_by: TextPreprocessor, field: str) -> text_pb2.TokenizeResult:
     if isinstance(tokens, SensoriumError):
         return text_pb2.TokenizeResult(error=failed_item(tokens.under(field)))
-    ids, pieces = tokens.encoding.ids, tokens.encoding.tokens
-    return text_pb2.TokenizeResult(tokens=text_pb2.Tokens(ids=ids, pieces=pieces, is_truncated=tokens.is_cut))
+    ids = tokens.encoding.ids
+    message = text_pb2.Tokens(ids=ids, pieces=read_by.pieces(ids), is_truncated=tokens.is_cut)
+    return text_pb2.TokenizeResult(tokens=message)

@@ -6,6 +6,7 @@ The tokenizers library keeps Python's lock in `encode`, for seconds where a text
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenizers import Encoding, Tokenizer
@@ -52,6 +53,10 @@ class CutTokenizer:
     def vocabulary_size(self) -> int:
         """How many tokens there are: every id is below."""
         return self._whole.get_vocab_size()
+
+    def pieces(self, ids: Sequence[int]) -> Sequence[str]:
+        """Returns what each token stands for."""
+        return [self._whole.id_to_token(each) or "" for each in ids]
 
     def tokens(self, text: str) -> Tokens:
         """Returns a text's tokens, those that the uncut text has."""

@@ -80,6 +80,7 @@ async def test_health_answers_while_texts_of_a_mebibyte_are_embedded_and_tokeniz
         encoded, tokenized = await encoding, await tokenizing
         assert all(result.HasField("embedding") for result in encoded.results)
         assert all(result.tokens.is_truncated for result in tokenized.results)
+        assert all(all(result.tokens.pieces) for result in tokenized.results)
         assert answered > 5
 
 
