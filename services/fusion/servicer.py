@@ -131,11 +131,7 @@ class FusionServicer(fusion_pb2_grpc.FusionServiceServicer):
         return projected
 
     def _find(self, task: str, space: str, source_space: str = "") -> Encoder[Parts] | None:
-        for encoder in self._repository.encoders:
-            manifest = encoder.package.manifest
-            if (manifest.task, manifest.space, manifest.source_space) == (task, space, source_space):
-                return encoder
-        return None
+        return self._repository.of_space(task, space, source_space)
 
 
 async def _compute(

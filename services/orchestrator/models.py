@@ -22,18 +22,21 @@ from sensorium.v1.model_pb2 import (
     LoadModelRequest,
     LoadModelResponse,
     Model,
+    SetDefaultModelRequest,
+    SetDefaultModelResponse,
     UnloadModelRequest,
     UnloadModelResponse,
 )
+from sensorium.versions import VersionKey, version_key
 from services.orchestrator.concurrency import run_all
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.peers import Peer
-from services.orchestrator.spaces import MODALITIES, model_id, natural, preference
+from services.orchestrator.spaces import MODALITIES, model_id, preference
 
 _DEFAULT_PAGE_SIZE = 100  # these two are of the contract: see ListModelsRequest
 _MAX_PAGE_SIZE = 1000
 
-_Key = tuple[str, tuple[tuple[int, str], ...]]
+_Key = tuple[str, VersionKey]
 
 
 async def list_models(request: ListModelsRequest, mesh: Mesh) -> ListModelsResponse:
@@ -61,7 +64,13 @@ async def get_model(request: GetModelRequest, mesh: Mesh) -> GetModelResponse:
     if request.model:
         return GetModelResponse(model=_chosen(request.model, models, mesh))
     routes = mesh.space("").routes
-    return GetModelResponse(model=next(routes[modality].model for modality in MODALITIES if modality in routes))
+    first = next((routes[modality].model for modality in MODALITIES if modality in routes), None)
+    if first is None:  # a fusion model may have a space that no encoder has
+        unseen = next((peer for peer in mesh.peers if not peer.is_known), None)
+        if unseen is not None:
+            raise unseen.unavailable()
+        first = min(models, key=preference)
+    return GetModelResponse(model=first)
 
 
 async def load_model(request: LoadModelRequest, mesh: Mesh) -> LoadModelResponse:
@@ -97,6 +106,27 @@ async def unload_model(request: UnloadModelRequest, mesh: Mesh) -> UnloadModelRe
     response = await owner.ask(owner.model_service.UnloadModel, request)
     await _refresh(owner, mesh)
     return response
+
+
+async def set_default_model(request: SetDefaultModelRequest, mesh: Mesh) -> SetDefaultModelResponse:
+    """Makes a model the default one at the peer that has it, or else at the first peer whose folder does.
+
+    Raises:
+        SensoriumError: no peer takes it; of their refusals the one that says most.
+    """
+    _check_named(request.model)
+    name = request.model.partition("@")[0]
+    owners = [peer for peer in mesh.peers if any(model.name == name for model in peer.models)]
+    refusals: list[SensoriumError] = []
+    for peer in owners or mesh.peers:
+        try:
+            response = await peer.ask(peer.model_service.SetDefaultModel, request)
+        except (NotFound, FailedPrecondition, InvalidInput, Unavailable) as refusal:
+            refusals.append(refusal)
+        else:
+            await _refresh(peer, mesh)
+            return response
+    raise min(refusals, key=_reticence)
 
 
 async def _all_models(mesh: Mesh) -> Sequence[Model]:
@@ -170,7 +200,7 @@ def _page_size(request: ListModelsRequest) -> int:
 
 
 def _key(model: Model) -> _Key:
-    return model.name, natural(model.version)
+    return model.name, version_key(model.version)
 
 
 def _read_token(token: str) -> _Key | None:
@@ -180,4 +210,4 @@ def _read_token(token: str) -> _Key | None:
     name, at, version = token.rpartition("@")
     if not at:
         raise InvalidInput("is no token of an earlier page", field="page_token")
-    return name, natural(version)
+    return name, version_key(version)

@@ -12,12 +12,12 @@ from sensorium.errors import InvalidInput, SensoriumError
 from sensorium.v1 import content_pb2, model_pb2
 from sensorium.v1.embedding_pb2 import EncodeOptions
 from sensorium.v1.orchestrator_pb2 import EmbedRequest, SpaceDescription
+from sensorium.versions import version_key
 from services.orchestrator.describe import described_spaces
 from services.orchestrator.embed import embed
 from services.orchestrator.limiter import Limiter
 from services.orchestrator.mesh import Mesh
 from services.orchestrator.models import load_model, unload_model
-from services.orchestrator.spaces import natural
 from shared.serving.open_inference.models import Asked, Context, Elements, Inferred, Served, Tensor, renamed
 from shared.serving.open_inference.tensors import stacked
 
@@ -36,7 +36,7 @@ class Spaces:
     async def served(self) -> Sequence[Served]:
         """Returns the spaces, the newest version of each name first."""
         spaces = sorted(
-            described_spaces(self._mesh), key=lambda each: natural(each.name.partition("@")[2]), reverse=True
+            described_spaces(self._mesh), key=lambda each: version_key(each.name.partition("@")[2]), reverse=True
         )
         return [_served(each) for each in spaces]
 

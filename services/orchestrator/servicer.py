@@ -17,7 +17,7 @@ from services.orchestrator.embed_stream import embed_stream
 from services.orchestrator.fuse import fuse
 from services.orchestrator.limiter import Limiter
 from services.orchestrator.mesh import Mesh
-from services.orchestrator.models import get_model, list_models, load_model, unload_model
+from services.orchestrator.models import get_model, list_models, load_model, set_default_model, unload_model
 from services.orchestrator.predict import predict
 from services.orchestrator.project import project
 from services.orchestrator.tokenize import tokenize
@@ -135,6 +135,12 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     ) -> model_pb2.LoadModelResponse:
         """Loads a model at the peer where it belongs."""
         return await load_model(request, self._mesh)
+
+    async def SetDefaultModel(
+        self, request: model_pb2.SetDefaultModelRequest, context: grpc.ServicerContext
+    ) -> model_pb2.SetDefaultModelResponse:
+        """Makes a model the default at the peer where it belongs."""
+        return await set_default_model(request, self._mesh)
 
     async def UnloadModel(
         self, request: model_pb2.UnloadModelRequest, context: grpc.ServicerContext

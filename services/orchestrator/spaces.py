@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sensorium.v1 import content_pb2, model_pb2
 from sensorium.v1.model_pb2 import Calibration, Model
+from sensorium.versions import NewestFirst, newest_first
 from services.orchestrator.encoders import Encoder
 
 # The order of the proto's enum, in which modalities are listed and preferred.
@@ -86,7 +87,7 @@ def read_spaces(encoders: Iterable[Encoder], others: Iterable[Model]) -> Mapping
     return spaces
 
 
-def preference(model: Model) -> tuple[bool, bool, str, tuple[tuple[int, str], ...]]:
+def preference(model: Model) -> tuple[bool, bool, str, NewestFirst]:
     """Returns the sort key that puts the model first which calls without a model should get.
 
     A ready one before one that is not, the default one before others, then by name, the highest version first.
@@ -96,13 +97,8 @@ def preference(model: Model) -> tuple[bool, bool, str, tuple[tuple[int, str], ..
         not is_ready,
         not model.is_default,
         model.name,
-        tuple((-number, text) for number, text in natural(model.version)),
+        newest_first(model.version),
     )
-
-
-def natural(version: str) -> tuple[tuple[int, str], ...]:
-    """Returns the sort key of a version in which 10 comes after 9: its dotted parts, numbers as numbers."""
-    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in version.split("."))
 
 
 def default_space(spaces: Mapping[str, Space]) -> str:

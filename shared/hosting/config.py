@@ -23,6 +23,16 @@ class HostingConfig:
         "default; "
         "empty: the highest version of each fitting package",
     )
+    default_model: str = option(
+        "",
+        "models that answer calls without one, one of each task, name (its later versions follow) or name@version, "
+        "comma-separated; empty: those that were chosen last (`sensorium models default`), or else the first by name",
+    )
+    keep_old_s: float = option(
+        -1.0,
+        "seconds that an older version stays served beside one that took its place; below 0: until it is unloaded",
+        low=-1.0,
+    )
     watch_s: float = option(
         0.0,
         "seconds between looks at the model folder: packages that came or changed are loaded, those that went are let "

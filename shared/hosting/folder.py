@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sensorium.errors import FailedPrecondition, Reason
+from sensorium.versions import version_key
 from shared.inference.manifest import Manifest
-from shared.inference.package import Package, find_package, find_packages, open_package, version_key
+from shared.inference.package import Package, find_package, find_packages, open_package
 
 _Stamp = tuple[int, int, int]  # of a manifest: time of writing, size, inode
 
@@ -55,6 +56,11 @@ class ModelFolder:
         highest = {folder.parent.name: folder for folder in find_packages(self.root)}
         packages = [open_package(folder) for folder in highest.values()]
         return [package for package in packages if self._accepts(package.manifest)]
+
+    def highest(self, name: str) -> Path | None:
+        """Returns the highest version of a name that was there at the last look; None where there is none."""
+        versions = [folder for folder in self.packages if folder.parent.name == name]
+        return max(versions, key=lambda folder: version_key(folder.name), default=None)
 
     def names(self, manifest: Manifest) -> bool:
         """Whether a model is one that was named, by its version or by its name alone."""

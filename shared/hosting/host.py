@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,6 +25,8 @@ from shared.hosting.model_service import ModelServicer
 from shared.hosting.open_inference import HostedModels, Native
 from shared.hosting.report import Report
 from shared.hosting.repository import Repository
+from shared.hosting.state import RepositoryState
+from shared.hosting.versions import Versions
 from shared.inference.cache import Cache, Identity, ModelCache
 from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
@@ -100,7 +103,10 @@ class Host:
         def open_encoder(package: Package) -> Encoder[_Input]:
             return program.open_encoder(package, self)
 
-        return Repository(folder, open_encoder, thread, Report(self.metrics), budget_bytes)
+        stated = [name.strip() for name in config.default_model.split(",") if name.strip()]
+        versions = Versions(RepositoryState(config.models, program.name), stated)
+        keep_old_s = config.keep_old_s if config.keep_old_s >= 0 else math.inf
+        return Repository(folder, open_encoder, thread, Report(self.metrics), budget_bytes, versions, keep_old_s)
 
 
 @dataclass(frozen=True, slots=True)

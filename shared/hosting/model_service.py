@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sensorium.contents import MODALITY_OF
 from sensorium.errors import InvalidInput, Reason
 from sensorium.v1 import content_pb2, model_pb2, model_pb2_grpc
+from sensorium.versions import version_key
 from shared.hosting.repository import Repository
 from shared.inference.encoder import Encoder
 from shared.inference.manifest import CalibrationNumbers
@@ -37,7 +38,8 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def ListModels(self, request: model_pb2.ListModelsRequest, context: _Context) -> model_pb2.ListModelsResponse:
         """Returns one page of models, ordered by name and version."""
         models = sorted(
-            (self.describe(each) for each in self._repository.encoders), key=lambda each: (each.name, each.version)
+            (self.describe(each) for each in self._repository.encoders),
+            key=lambda each: (each.name, version_key(each.version)),
         )
         return page_of(models, request)
 
@@ -53,9 +55,15 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         self, request: model_pb2.UnloadModelRequest, context: _Context
     ) -> model_pb2.UnloadModelResponse:
         """Lets a model go."""
-        return model_pb2.UnloadModelResponse(
-            model=self.describe(self._repository.unload(_named(request.model)), loaded=False)
-        )
+        gone = await self._repository.unload(_named(request.model))
+        return model_pb2.UnloadModelResponse(model=self.describe(gone, loaded=False))
+
+    async def SetDefaultModel(
+        self, request: model_pb2.SetDefaultModelRequest, context: _Context
+    ) -> model_pb2.SetDefaultModelResponse:
+        """Makes a model the default of its task."""
+        chosen = await self._repository.set_default(_named(request.model))
+        return model_pb2.SetDefaultModelResponse(model=self.describe(chosen))
 
     def describe(self, encoder: Encoder[Any], *, loaded: bool = True) -> model_pb2.Model:
         """Returns the message that describes a model."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, SensoriumError
 from sensorium.v1 import embedding_pb2, model_pb2
+from sensorium.versions import version_key
 from shared.hosting.model_service import ModelServicer
 from shared.hosting.repository import Repository
 from shared.inference.encoder import Encoder
-from shared.inference.package import version_key
 from shared.serving.open_inference.models import Asked, Context, Elements, Inferred, Served, Tensor, renamed
 from shared.serving.open_inference.tensors import stacked
 

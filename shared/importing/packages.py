@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sensorium.errors import FailedPrecondition, Reason
+from sensorium.errors import FailedPrecondition, Reason, SensoriumError
+from sensorium.versions import version_key
 from shared.importing.hub_folder import HubFolder
 from shared.importing.plan import Calibration, ExportPlan, PackagePlan
 from shared.inference.package import Package, open_package
@@ -23,9 +24,20 @@ Probe = Callable[[Package], None]  # runs the package once, and raises where it 
 
 
 def write_packages(
-    folder: HubFolder, plan: ExportPlan, models: Path, name: str, version: str, *, replaces: bool, probe: Probe
+    folder: HubFolder,
+    plan: ExportPlan,
+    models: Path,
+    name: str,
+    version: str,
+    *,
+    replaces: bool,
+    probe: Probe,
+    space: str = "",
 ) -> Sequence[Package]:
     """Returns the packages of an export, written below `models`: all of them, or none where one does not work.
+
+    space: the embedding space of their vectors; empty: that of an earlier version whose vectors are the same, or else
+        `name@version`, since the vectors of two models must not be compared.
 
     Raises:
         FailedPrecondition: a package is there already, fails its first run, or cannot be written.
@@ -41,9 +53,35 @@ def write_packages(
     with fresh_folder(models, ".adding-") as fresh:
         for each, package in zip(names, plan.packages, strict=True):
             target = fresh / each / version
-            _write(folder, plan, package, target, f"{name}@{version}")
+            _write(folder, plan, package, target, space or f"{name}@{version}")
             probe(open_package(target))
+        if not space and (kept := _space_of_the_same(fresh, models, names, version)):
+            for each in names:
+                _rename_space(fresh / each / version, kept)
         return [put_in_place(fresh, models, each, version) for each in names]
+
+
+def _space_of_the_same(fresh: Path, models: Path, names: Sequence[str], version: str) -> str:
+    """Returns the space of the highest earlier version whose vectors are those of all fresh packages; "" for none."""
+    prints = [open_package(fresh / each / version).fingerprint for each in names]
+    known: list[dict[str, str]] = [_spaces_by_fingerprint(models / each, version) for each in names]
+    spaces = {found.get(fingerprint, "") for found, fingerprint in zip(known, prints, strict=True)}
+    return spaces.pop() if len(spaces) == 1 else ""
+
+
+def _spaces_by_fingerprint(folder: Path, version: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in sorted(folder.glob("*/manifest.json"), key=lambda file: version_key(file.parent.name)):
+        with contextlib.suppress(SensoriumError):  # a broken one is none to compare with
+            package = open_package(each.parent)
+            found |= {package.fingerprint: package.manifest.space} if each.parent.name != version else {}
+    return found
+
+
+def _rename_space(folder: Path, space: str) -> None:
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_bytes())
+    file.write_text(json.dumps(manifest | {"space": space}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

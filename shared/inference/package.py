@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sensorium.errors import NotFound
+from sensorium.versions import version_key
 from shared.inference.manifest import Manifest, package_error, read_manifest
 
 # Part of every fingerprint: raise it whenever the code of preprocessing changes a vector.
@@ -86,11 +87,6 @@ def find_package(root: Path, model: str) -> Path:
             metadata={"model": model, "available": available},
         )
     return matches[-1]
-
-
-def version_key(version: str) -> tuple[int, int, str]:
-    """Returns a sort key: whole numbers by value, above all others."""
-    return (1, int(version), "") if version.isdigit() else (0, 0, version)
 
 
 def _check_identity(folder: Path, manifest: Manifest, label: str) -> None:

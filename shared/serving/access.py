@@ -32,7 +32,10 @@ _NO_QUOTA = contextlib.nullcontext()
 
 # Calls that change what everybody gets.
 ADMIN_METHODS = frozenset(
-    {"/sensorium.v1.ModelService/LoadModel", "/sensorium.v1.ModelService/UnloadModel", *open_inference.ADMIN_METHODS}
+    {
+        *(f"/sensorium.v1.ModelService/{name}" for name in ("LoadModel", "UnloadModel", "SetDefaultModel")),
+        *open_inference.ADMIN_METHODS,
+    }
 )
 
 # Any below: gRPC's handlers are generic over messages that nothing here looks into.

@@ -26,6 +26,7 @@ class Metrics:
     def __init__(self, service: str) -> None:
         """Registers every metric; `service` is the value of the label `service` of `sensorium_info`."""
         self.service = service
+        self.queue_owners: dict[str, object] = {}  # by model: whose the gauges of what waits are
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -191,6 +192,7 @@ class ModelMetrics:
         self._metrics = metrics
         self._model = model
         self._is_retired = False
+        metrics.queue_owners[model] = self
 
     def batch_done(
         self, *, items: int, real_cost: int, padded_cost: int, queue_s: Sequence[float], inference_s: float
@@ -233,6 +235,9 @@ class ModelMetrics:
     def retired(self) -> None:
         """Takes away the gauges of what waits; the counters stay, so that rates over the time before hold."""
         self._is_retired = True
+        if self._metrics.queue_owners.get(self._model) is not self:
+            return  # the model was loaded again, and the gauges are those of its successor
+        del self._metrics.queue_owners[self._model]
         for priority in self._waiting:
             self._metrics.queue_items.remove(self._model, priority)
             self._metrics.queue_cost.remove(self._model, priority)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-# The unary methods whose second call does no harm, by service. LoadModel and UnloadModel are not among them: whoever
-# asked for one must hear of the first try. Streams neither: what was sent into one is not kept for another.
+# The unary methods whose second call does no harm, by service. LoadModel, UnloadModel and SetDefaultModel are not
+# among them: whoever asked for one must hear of the first try. Streams neither: what was sent into one is not kept for
+# another.
 IDEMPOTENT: Mapping[str, Sequence[str]] = {
     "sensorium.v1.TextEncoderService": ("EncodeText", "Tokenize"),
     "sensorium.v1.VisionEncoderService": ("EncodeImage",),
     "sensorium.v1.AudioEncoderService": ("EncodeAudio",),
     "sensorium.v1.FusionService": ("Fuse", "Project", "Predict"),
     "sensorium.v1.ModelService": ("ListModels", "GetModel"),
-    "sensorium.v1.OrchestratorService": ("Embed", "Compare", "Classify", "Fuse", "Describe"),
+    "sensorium.v1.OrchestratorService": (
+        *("Embed", "EmbedWindows", "Compare", "Classify", "Fuse", "Describe"),
+        *("Tokenize", "Project", "Predict"),
+    ),
 }
 
 # At most four tries within about 0.15 s: enough to get past replicas that are going, not to sit out a restart.

@@ -47,7 +47,7 @@ def plan_of(folder: HubFolder, wishes: Wishes | None = None) -> ExportPlan:
     config = Stated("config.json", folder.json("config.json"))
     family, read = _family(folder, config, wishes)
     packages = read(Export(folder, config, wishes))
-    source = str(config.get("_name_or_path") or "") or wishes.source
+    source = _source(wishes.source or folder.root.resolve().name, str(config.get("_name_or_path") or ""))
     return ExportPlan(family, [_checked(each) for each in packages], folder.licence(), source)
 
 
@@ -77,3 +77,9 @@ def _checked(package: PackagePlan) -> PackagePlan:
         return package
     remark = f"inputs run one by one: {package.graph.runs_alone}"
     return dataclasses.replace(package, remarks=[*package.remarks, remark])
+
+
+def _source(added: str, base: str) -> str:
+    """Returns where a package is from: what was added, and what its config says that it was made from."""
+    is_told = not base or base.rpartition("/")[2] in added or base.startswith((".", "/"))
+    return added if is_told else f"{added}, made from {base}"

@@ -222,6 +222,15 @@ class FakeModels(model_pb2_grpc.ModelServiceServicer):
         await abort(context, NotFound(f"is {request.model!r}", field="model"))
         raise AssertionError("abort does not return")
 
+    async def SetDefaultModel(
+        self, request: model_pb2.SetDefaultModelRequest, context: Context
+    ) -> model_pb2.SetDefaultModelResponse:
+        await self._peer.meet(request, context)
+        chosen = await self._peer.chosen(request.model, context)
+        for each in self._peer.models:
+            each.is_default = each is chosen
+        return model_pb2.SetDefaultModelResponse(model=chosen)
+
     async def UnloadModel(
         self, request: model_pb2.UnloadModelRequest, context: Context
     ) -> model_pb2.UnloadModelResponse:

@@ -15,6 +15,7 @@ from sensorium.v1 import model_pb2
 from sensorium.v1.embedding_pb2 import Embedding, ItemResult, Receipt
 from sensorium.v1.model_pb2 import Limits
 from sensorium.v1.text_pb2 import EncodeTextResponse
+from sensorium.versions import version_key
 from services.orchestrator.batches import in_batches, vector_of
 from services.orchestrator.breaker import Breaker
 from services.orchestrator.concurrency import background, run_all
@@ -23,7 +24,7 @@ from services.orchestrator.peer_metrics import PeerMetrics
 from services.orchestrator.peers import Peer
 from services.orchestrator.receipts import receipt
 from services.orchestrator.scores import cosines, probabilities, sigmoid, softmax
-from services.orchestrator.spaces import Space, default_space, natural, preference, read_spaces
+from services.orchestrator.spaces import Space, default_space, preference, read_spaces
 from shared.serving.call import Call, enter_call
 from shared.serving.metrics import Metrics
 from tests.services.orchestrator.harness import AUDIO, IMAGE, TEXT
@@ -53,7 +54,7 @@ async def test_a_route_takes_the_ready_default_model_then_the_highest_version() 
         assert read_spaces(encoders(channel, text=versions), ())["toy@1"].routes[TEXT].model.version == "1"
         versions[2].state = model_pb2.MODEL_STATE_LOADING
         assert read_spaces(encoders(channel, text=versions), ())["toy@1"].routes[TEXT].model.version == "10"
-    assert natural("1.10") > natural("1.9")
+    assert version_key("1.10") > version_key("1.9")
     assert min(versions, key=preference).version == "10"
 
 

@@ -44,14 +44,18 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             pass
 
 
-async def test_a_new_version_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep_old_s", [-1.0, 0.0, 0.1])
+async def test_a_new_version_takes_the_place_of_the_old_one_which_stays_for_as_long_as_is_said(
+    tmp_path: Path, keep_old_s: float
+) -> None:
     bridge(tmp_path, "1")
-    async with serving(tmp_path, watch_s=0.05) as channel:
+    async with serving(tmp_path, watch_s=0.05, keep_old_s=keep_old_s) as channel:
         assert [name for name, _ in await listed(channel)] == ["bridge@1"]
         bridge(tmp_path, "2", scale=5.0)
+        wanted = ["bridge@1", "bridge@2"] if keep_old_s < 0 else ["bridge@2"]
 
         async def is_second() -> bool:
-            return [name for name, _ in await listed(channel)] == ["bridge@2"]
+            return [name for name, _ in await listed(channel)] == wanted
 
         await until(is_second)
         values = (await project(channel)).results[0].embedding.values

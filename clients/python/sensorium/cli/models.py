@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from sensorium.channel import Metadata, call, open_channel
-from sensorium.cli import models_add, models_golden, models_quantize, options
+from sensorium.cli import models_add, models_change, models_golden, models_quantize, options
 from sensorium.cli.connection import authorized, reaching
 from sensorium.cli.failures import OK, SOME_FAILED, UsageFault
 from sensorium.cli.login import with_login
@@ -43,6 +43,10 @@ app = typer.Typer(name="models", help="The models of a mesh, and model packages 
 
 app.command("add", epilog=models_add.EPILOG)(models_add.add)
 app.command("quantize", epilog=models_quantize.EPILOG)(models_quantize.quantize)
+app.command("load", epilog=models_change.LOAD_EPILOG)(models_change.load)
+app.command("unload", epilog=models_change.UNLOAD_EPILOG)(models_change.unload)
+app.command("default", epilog=models_change.DEFAULT_EPILOG)(models_change.default)
+app.command("remove", epilog=models_change.REMOVE_EPILOG)(models_change.remove)
 
 
 @app.command("list", epilog=LIST_EPILOG)
@@ -73,7 +77,8 @@ def list_models(
     rows = table("model", "task", "takes", "space", "dim#", "state", "runs", "fingerprint", "licence")
     for model in models:
         is_ready = model.state == model_pb2.MODEL_STATE_READY
-        state = Text(enum_name(ModelState.DESCRIPTOR, model.state), style="green" if is_ready else "red")
+        said = enum_name(ModelState.DESCRIPTOR, model.state) + (", default" if model.is_default else "")
+        state = Text(said, style="green" if is_ready else "red")
         task = enum_name(ModelTask.DESCRIPTOR, model.task)
         rows.add_row(f"{model.name}@{model.version}", task, _takes(model), model.space,
                      str(model.dim), state, _runs(model), model.fingerprint, model.licence)  # fmt: skip

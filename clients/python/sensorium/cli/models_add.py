@@ -65,6 +65,13 @@ def add(
     models: Annotated[
         Path | None, typer.Option(envvar="SENSORIUM_MODELS", help="The folder of packages; else that of the checkout.")
     ] = None,
+    space: Annotated[
+        str,
+        typer.Option(
+            metavar="SPACE",
+            help="The embedding space; else that of an earlier version with the same vectors, or NAME@VERSION.",
+        ),
+    ] = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Make packages of an exported model: recognise it, copy it, run it once, and say what was understood."""
@@ -97,7 +104,7 @@ def add(
     folder = open_hub_folder(fetch_hub_folder(source.removeprefix(_HUB), variant) if is_remote else Path(source))
     plan = plan_of(folder, wishes)
     with console().status(f"Writing and trying {len(plan.packages)} package(s) of {source} …"):
-        packages = write_packages(folder, plan, root, name, version, replaces=replace, probe=probe)
+        packages = write_packages(folder, plan, root, name, version, replaces=replace, probe=probe, space=space)
     if as_json:
         print_json([_facts(plan, each, package) for each, package in zip(plan.packages, packages, strict=True)])
     else:
