@@ -220,6 +220,10 @@ def _requests(png: bytes, wav: bytes) -> Iterator[tuple[str, Any]]:
             "Compare": orchestrator_pb2.CompareRequest(queries=contents[:1], candidates=contents),
             "Classify": orchestrator_pb2.ClassifyRequest(contents=contents[:2], labels=[label], templates=["a {}"]),
             "Fuse": orchestrator_pb2.FuseRequest(items=[joint], allow_partial=True),
+            "EmbedWindows": orchestrator_pb2.EmbedWindowsRequest(audios=[audio], window_ms=100, options=options),
+            "Predict": orchestrator_pb2.OrchestratorServicePredictRequest(items=[joint], top_k=2),
+            "Project": orchestrator_pb2.OrchestratorServiceProjectRequest(embeddings=[vector], to_space="tiny@1"),
+            "Tokenize": orchestrator_pb2.OrchestratorServiceTokenizeRequest(texts=TEXTS[:3], truncate=True),
             "Describe": orchestrator_pb2.DescribeRequest(),
         },
         "ModelService": {

@@ -161,10 +161,12 @@ def test_windows_of_a_sound_come_with_their_times(ask: Run, files: Files, tmp_pa
     cut = ["--window-ms", "500", "--hop-ms", "250"]
     done = ask("embed", files.tone, *cut, "--json", "--npy", tmp_path / "windows.npy")
     shown = ask("embed", files.tone, *cut)
+    line = json.loads(ask("embed", files.tone, *cut, "--jsonl").out)
 
     answer = json.loads(done.out)
     windows = answer["items"][0]["windows"]
-    assert (done.code, answer["space"]) == (0, "tiny@1")
+    assert (done.code, answer["space"], line["space"]) == (0, "tiny@1", "tiny@1")
+    assert line["windows"] == windows
     assert [(each["start_ms"], each["end_ms"]) for each in windows[:3]] == [(0, 500), (250, 750), (500, 1000)]
     assert np.load(tmp_path / "windows.npy").shape == (len(windows), len(windows[0]["vector"]))
     assert "250" in shown.out

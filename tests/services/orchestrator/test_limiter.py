@@ -8,9 +8,11 @@ import time
 import pytest
 
 from sensorium.errors import Overloaded
+from sensorium.v1 import orchestrator_pb2
 from sensorium.v1.orchestrator_pb2 import DescribeRequest, EmbedRequest
-from services.orchestrator.limiter import LEAST
+from services.orchestrator.limiter import LEAST, Limiter
 from services.orchestrator.pace import Pace
+from shared.serving.metrics import Metrics
 from tests.services.orchestrator.fakes import started, text_peer
 from tests.services.orchestrator.harness import orchestrating, refused, text
 
@@ -117,3 +119,10 @@ async def test_a_call_is_refused_that_would_wait_for_longer_than_it_has() -> Non
         await asyncio.gather(*running, patient)
     assert isinstance(hurried, Overloaded)
     assert hurried.metadata["in_flight"] == str(LEAST)
+
+
+def test_every_call_that_makes_peers_work_is_bounded() -> None:
+    limiter = Limiter(1, Metrics("orchestrator"))
+    service = orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"]
+    bounded = {method.name for method in service.methods if limiter.guards(f"/{service.full_name}/{method.name}")}
+    assert bounded == {method.name for method in service.methods} - {"Describe", "EmbedStream"}

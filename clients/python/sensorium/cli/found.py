@@ -41,27 +41,40 @@ class Found(Generic[_Item]):
         self.items: dict[int, _Item] = {}
         self.errors: dict[int, SensoriumError] = {}
         self._form, self._item_facts = form, facts
+        self._space = ""
         self._receipts: list[dict[str, Any]] = []  # Any: JSON
 
-    def add(self, part: Part[_Answer], items: Callable[[_Answer], Sequence[_Item]]) -> None:
-        """Takes the answer to a chunk, of which `items` returns one a content; prints its lines if lines are wanted."""
+    def add(
+        self,
+        part: Part[_Answer],
+        items: Callable[[_Answer], Sequence[_Item]],
+        space: Callable[[_Answer], str] = lambda _: "",
+    ) -> None:
+        """Takes the answer to a chunk, and prints its lines if lines are wanted.
+
+        items: returns one item a content. space: returns the embedding space of vectors.
+        """
         answer = part.answer
         errors = part.loaded.at_inputs(answer.errors if answer else {}, part.offset)
         self.errors |= errors
         if answer is not None:
             self._receipts.append(receipt_facts(answer.receipt))
+            self._space = self._space or space(answer)
             for place, item in zip(part.loaded.places, items(answer), strict=True):
                 if part.offset + place not in errors:
                     self.items[part.offset + place] = item
         for at in range(part.offset, part.offset + len(part.inputs)) if self._form.as_lines else ():
-            print_json(self._facts(at))
+            print_json({**self._facts(at), **self._shared()})
         say_failures(self.inputs, errors)
 
-    def show(self, **more: str) -> None:
-        """Prints all as one JSON value, with what else there is to say, if that is wanted."""
+    def show(self) -> None:
+        """Prints all as one JSON value, if that is wanted."""
         if self._form.as_json:
             items = [self._facts(at) for at in range(len(self.inputs))]
-            print_json({**more, "items": items, "receipts": self._receipts})
+            print_json({**self._shared(), "items": items, "receipts": self._receipts})
+
+    def _shared(self) -> dict[str, str]:
+        return {"space": self._space} if self._space else {}
 
     def _facts(self, at: int) -> dict[str, Any]:
         """Returns what JSON says of an input. Any: JSON."""

@@ -33,12 +33,10 @@ def embed_windows(
 ) -> Found[ClipWindows]:
     """Asks for the windows of sounds, and prints them as is wanted; `.npy` has the windows of all sounds in a row."""
     found = Found(given, form, _facts)
-    space = ""
     parts = ask_in_chunks(given, lambda sounds: client.embed_windows(sounds, window_ms, hop_ms, **asked))
     for part in shown_as_it_goes(parts, len(given), lambda part: len(part.inputs), "Embedding"):
-        found.add(part, lambda answer: answer.clips)
-        space = space or (part.answer.space if part.answer else "")
-    found.show(space=space)
+        found.add(part, lambda answer: answer.clips, lambda answer: answer.space)
+    found.show()
     rows = [clip.vectors for clip in found.items.values()]
     form.save(np.concatenate(rows) if rows else np.empty((0, 0), np.float32))
     if form.wants_table:
