@@ -16,6 +16,7 @@ _SCALES: Mapping[str, tuple[float, float | None]] = {
 
 # Pooling, by a part of the name: model cards say it, `config.json` does not. The first that fits holds.
 _POOLINGS = (
+    (r"qwen3-embedding|gte-qwen|e5-mistral|sfr-embedding|linq-embed", "lasttoken"),
     (r"(^|[-_/])e5[-_]", "mean"),
     (r"(^|[-_/])bge-(small|base|large|m3)", "cls"),
     (r"gte-.*(v1\.5|modernbert|-zh)", "cls"),
@@ -28,7 +29,11 @@ _POOLINGS = (
 _E5 = {"query": "query: ", "passage": "passage: ", "document": "passage: "}
 _BGE = {"query": "Represent this sentence for searching relevant passages: ", "document": ""}
 _BGE_ZH = {"query": "为这个句子生成表示以用于检索相关文章：", "document": ""}
+_TASK = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
+_GEMMA = {"query": "task: search result | query: ", "document": "title: none | text: "}
 _PROMPTS = (
+    (r"qwen3-embedding", {"query": _TASK, "document": ""}),
+    (r"embeddinggemma|embedding-gemma", _GEMMA),
     (r"(^|[-_/])e5[-_](?!.*(instruct|mistral))|multilingual-e5-(?!.*instruct)", _E5),
     (r"(^|[-_/])bge-(small|base|large)-zh", _BGE_ZH),
     (r"(^|[-_/])bge-(small|base|large)-en", _BGE),
