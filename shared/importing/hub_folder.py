@@ -20,8 +20,8 @@ _MAX_CARD_BYTES = 100_000
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "fp32": ("",),
     "fp16": ("_fp16",),
-    "int8": ("_int8", "_quantized"),
-    "uint8": ("_uint8",),
+    "int8": ("_int8", "_quantized", "_qint8_avx512_vnni", "_qint8_avx512", "_qint8_arm64"),
+    "uint8": ("_uint8", "_quint8_avx2"),
     "q4": ("_q4",),
     "q4f16": ("_q4f16",),
     "bnb4": ("_bnb4",),

@@ -23,10 +23,11 @@ from shared.importing.families.encoders import (
     with_width,
 )
 from shared.importing.families.known import known_scale
-from shared.importing.graph import Graph, read_graph
+from shared.importing.graph import Graph
 from shared.importing.hub_folder import HubFolder, import_error
 from shared.importing.layouts import no_graph
 from shared.importing.numbers.images import image_numbers
+from shared.importing.numbers.slow_tokenizers import has_tokenizer
 from shared.importing.numbers.sounds import clap_numbers
 from shared.importing.numbers.texts import text_numbers
 from shared.importing.plan import Calibration, GraphPlan, PackagePlan
@@ -59,12 +60,16 @@ class _Side:
 
 def clip(export: Export) -> list[PackagePlan]:
     """Returns the encoders of CLIP."""
+    if not _has_texts(export):
+        return _one_side("vision")(export)
     limit = int(export.config.get("text_config", {}).get("max_position_embeddings", 77))
     return _pair(export, _Side("text", text_numbers(export.folder, limit)), _vision(export))
 
 
 def chinese_clip(export: Export) -> list[PackagePlan]:
     """Returns the encoders of Chinese-CLIP, whose texts are cut at 52 tokens though BERT takes 512."""
+    if not _has_texts(export):
+        return _one_side("vision")(export)
     return _pair(export, _Side("text", text_numbers(export.folder, 52)), _vision(export))
 
 
@@ -74,6 +79,8 @@ def siglip(export: Export) -> list[PackagePlan]:
         raise import_error(
             "config.json", "is a SigLIP 2 of any resolution (NaFlex); those of one resolution are served"
         )
+    if not _has_texts(export):
+        return _one_side("vision")(export)
     limit = int(export.config.get("text_config", {}).get("max_position_embeddings", 64))
     is_second = "siglip2" in str(export.config.get("model_type")) or _uses_gemma(export.folder)
     numbers = text_numbers(export.folder, limit, fixed_length=limit, lowercase=is_second, pad_id=0 if is_second else 1)
@@ -82,9 +89,19 @@ def siglip(export: Export) -> list[PackagePlan]:
 
 def clap(export: Export) -> list[PackagePlan]:
     """Returns the encoders of CLAP."""
+    if not _has_texts(export):
+        return _one_side("audio")(export)
     limit = int(export.folder.json("tokenizer_config.json").get("model_max_length") or 77)
     text = _Side("text", text_numbers(export.folder, min(limit, 77)))
     return _pair(export, text, _Side("audio", clap_numbers(export.folder, export.wishes.long_clip)))
+
+
+def _has_texts(export: Export) -> bool:
+    """Returns whether anything of the text encoder was exported; else the other one is meant to be served alone."""
+    joint, own = _joint(export), seen_graph(export, _NAMES["text"])
+    return (
+        own is not None or has_tokenizer(export.folder) or (joint is not None and _PROJECTED["text"] in joint.outputs)
+    )
 
 
 def _one_side(name: str) -> Callable[[Export], list[PackagePlan]]:
@@ -156,15 +173,12 @@ def _pair(export: Export, text: _Side, other: _Side, activation: str = "softmax"
 
 def _joint(export: Export) -> Graph | None:
     """Returns the graph of both encoders, as the zero-shot tasks of exporters write it."""
-    name = export.folder.find_graph(_JOINT, export.wishes.variant)
-    return read_graph(export.folder, name) if name else None
+    return seen_graph(export, _JOINT)
 
 
 def _graph(export: Export, side: _Side, joint: Graph | None) -> GraphPlan:
     outputs, dim = _outputs(export, side), int(export.config.get("projection_dim") or 0)
-    own = export.folder.find_graph(_NAMES[side.name], export.wishes.variant)
-    if own:
-        graph = read_graph(export.folder, own)
+    if graph := seen_graph(export, _NAMES[side.name]):
         return with_width(export, graph, whole(graph, embedding_output(graph, outputs), dim), side.numbers)
     if joint is None:
         raise no_graph(export.folder, _NAMES[side.name], export.wishes.variant)

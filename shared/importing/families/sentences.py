@@ -33,6 +33,7 @@ from shared.inference.pooling import NONE, is_known
 _GRAPHS = ("model", "encoder_model")
 _POOLED, _STATES = "sentence_embedding", ("token_embeddings", HIDDEN)
 _HEAD = "head.onnx"
+_GEMMA = "EmbeddingGemma has dense layers after its pooled states"
 _MAX_DENSE_BYTES = 2**30
 
 # In the order in which several flags are concatenated (sentence-transformers `Pooling`).
@@ -101,11 +102,12 @@ def plain_encoder(export: Export) -> list[PackagePlan]:
     if _POOLED in graph.outputs:
         pooling = vector_output(export, graph, (_POOLED,), _STATES, "").pooling
         return [_package(export, pooling, [], {}, lowercase=False, masks_prompt=False)]
-    if export.config.get("use_bidirectional_attention") and "gemma" in str(export.config.get("model_type")):
+    is_gemma = bool(export.config.get("use_bidirectional_attention")) and "gemma" in str(export.config["model_type"])
+    if is_gemma and not export.wishes.pooling:
         raise import_error(
             "modules.json",
-            "is missing: Gemma's embedder has layers after its states, which stand beside the graph or in one that "
-            "gives sentence_embedding; take the whole sentence-transformers folder",
+            f"is missing: {_GEMMA}, which stand beside the graph or in one that gives sentence_embedding; take the "
+            "whole sentence-transformers folder, or give --pooling mean for a model that has none",
         )
     pooling = export.wishes.pooling or known_pooling(_name(export))
     if not pooling:
@@ -114,9 +116,13 @@ def plain_encoder(export: Export) -> list[PackagePlan]:
             "card, and give --pooling mean, cls, lasttoken or max"
         )  # fmt: skip
     package = _package(export, pooling, [], {}, lowercase=False, masks_prompt=False)
-    if export.wishes.pooling:
+    if export.wishes.pooling and not is_gemma:
         return [package]
-    remark = f"pooling {pooling} is what checkpoints of this name have; no file says it (--pooling says otherwise)"
+    remark = (
+        f"{_GEMMA}; none of them is in these vectors"
+        if is_gemma
+        else f"pooling {pooling} is what checkpoints of this name have; no file says it (--pooling says otherwise)"
+    )
     return [dataclasses.replace(package, remarks=[*package.remarks, remark])]
 
 

@@ -12,12 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from sensorium.cli import main
 from sensorium.errors import FailedPrecondition
 from services.trial import encode, probe
 from shared.importing.families import plan_of
 from shared.importing.layouts import open_hub_folder
 from shared.importing.packages import write_packages
 from shared.importing.plan import ExportPlan, Wishes
+from shared.inference.package import open_package
 from tests.conformance.exports import facts, files, goldens, images_as_promised, texts
 
 EXPORTS = Path(__file__).parents[2] / "conformance"
@@ -90,7 +92,10 @@ def test_one_half_of_clip_is_served_alone_as_its_files_or_its_user_say(tmp_path:
     export = export_of(tmp_path, "clip")
     (export / "onnx" / "text_model.onnx").unlink()
     named = {"family": "clip_vision_model"}
-    found = vectors(export, tmp_path / "models", files("clip", "images"), **named)
+    models = tmp_path / "models"
+    command = ["models", "add", str(export), "--name", "eyes", "--models", str(models), "--family"]
+    assert (main([*command, "clip_vision"]), main([*command, named["family"]])) == (2, 0)
+    found = encode(open_package(models / "eyes" / "1"), files("clip", "images"))
     assert np.abs(found - images_as_promised("clip")).max() < 1e-5
     alone = json.loads((export / "config.json").read_text(encoding="utf-8"))["vision_config"]
     (export / "config.json").write_text(json.dumps(alone), encoding="utf-8")
@@ -98,12 +103,13 @@ def test_one_half_of_clip_is_served_alone_as_its_files_or_its_user_say(tmp_path:
 
 
 def test_the_sounds_of_clap_are_served_alone(tmp_path: Path) -> None:
-    export = export_of(tmp_path, "clap", model_type="clap_audio_model")
+    export = export_of(tmp_path, "clap")  # whose config is that of both halves
     for name in ("onnx/text_model.onnx", "tokenizer.json"):
         (export / name).unlink()
     sounds = files("clap", "audios")
     place = [file.name for file in sounds].index("long_16k.flac")  # of which the reference drew a piece at random
     found = np.delete(vectors(export, tmp_path / "models", sounds), place, 0)
+    assert planned(export, family="clap_audio_model").packages == planned(export).packages
     assert np.abs(found - np.delete(goldens("clap")["audio_embeds"], place, 0)).max() < 1e-5
 
 
@@ -123,8 +129,10 @@ def test_an_embedder_of_qwen3_is_known_by_its_name_without_modules(tmp_path: Pat
 def test_an_embedder_of_gemma_is_refused_without_the_layers_after_its_states(tmp_path: Path) -> None:
     export = export_of(tmp_path, "st_lasttoken", model_type="gemma3_text", use_bidirectional_attention=True)
     (export / "modules.json").unlink()
-    with pytest.raises(FailedPrecondition, match="Gemma's embedder has layers after its states"):
-        planned(export, pooling="mean")
+    with pytest.raises(FailedPrecondition, match="EmbeddingGemma has dense layers after its pooled states"):
+        planned(export)
+    (package,) = planned(export, pooling="mean").packages
+    assert "none of them is in these vectors" in package.remarks[0]
 
 
 def test_a_model_of_pictures_of_a_kind_not_known_is_pooled_as_its_user_says(tmp_path: Path) -> None:
