@@ -9,8 +9,6 @@ from pathlib import Path
 from sensorium.errors import FailedPrecondition
 from shared.importing.hub_folder import VARIANTS, HubFolder, import_error
 
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.pt", "*.ckpt", "tf_model.h5")
-
 # Optimum's tasks, by how the name of the class that wrote the config ends; others are exported for their features.
 _TASKS = {
     "ForSequenceClassification": "text-classification",
@@ -96,10 +94,8 @@ def no_graph(folder: HubFolder, names: tuple[str, ...], variant: str) -> FailedP
         advice = f"there is {', '.join(there)}: give {options}"
     elif there:
         advice = f"there is {', '.join(there)}"
-    elif any(any(folder.root.glob(each)) for each in _WEIGHTS):
-        advice = f"there are weights, but no graph at all; export them: {_command(folder)}"
     else:
-        advice = f"there is no graph at all, and no weights; export the model: {_command(folder)}"
+        advice = f"there is no graph at all; export its weights: {_command(folder)}"
     return import_error(f"onnx/{names[0]}.onnx", f"is missing; wanted {wanted} in the variant {variant}, {advice}")
 
 
@@ -110,8 +106,10 @@ def _command(folder: HubFolder) -> str:
         return f"Optimum does not know this kind, so with torch.onnx.export, as {by_hand}"
     found = (task for name in _architectures(config) for end, task in _TASKS.items() if name.endswith(end))
     task = next(found, "zero-shot-image-classification" if config.get("model_type") in _PAIRS else "feature-extraction")
-    source = str(folder.root)
-    target = f"{source.rstrip('/')}-onnx"
+    source, target = str(folder.root), f"{folder.root}-onnx"
+    if folder.root.parent.name == "snapshots":  # the Hub's cache, into which no weights are fetched
+        source = folder.root.parents[1].name.removeprefix("models--").replace("--", "/")
+        target = f"{source.rpartition('/')[2]}-onnx"
     return f"optimum-cli export onnx --model {shlex.quote(source)} --task {task} {shlex.quote(target)}"
 
 

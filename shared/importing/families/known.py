@@ -26,6 +26,8 @@ _POOLINGS = (
     (r"(^|[-_/ ])(all|paraphrase|multi-qa)-\S*(minilm|mpnet|roberta|distilbert)|nomic-embed-text", "mean"),
 )
 
+_BY_KIND = {"qwen3": "lasttoken"}  # of a decoder that was published as an embedder, the one token that sees all others
+
 _E5 = {"query": "query: ", "passage": "passage: ", "document": "passage: "}
 _BGE = {"query": "Represent this sentence for searching relevant passages: ", "document": ""}
 _BGE_ZH = {"query": "为这个句子生成表示以用于检索相关文章：", "document": ""}
@@ -46,9 +48,9 @@ def known_scale(config: Mapping[str, Any], source: str) -> tuple[float, float | 
     return next((_SCALES[name] for name in names if name in _SCALES), None)
 
 
-def known_pooling(name: str) -> str:
-    """Returns the pooling of a text model of that name; empty where it is not known."""
-    return next((mode for pattern, mode in _POOLINGS if re.search(pattern, name.lower())), "")
+def known_pooling(name: str, kind: str) -> str:
+    """Returns the pooling of a text model of that name, else of that `model_type`; empty where it is not known."""
+    return next((mode for pattern, mode in _POOLINGS if re.search(pattern, name.lower())), _BY_KIND.get(kind, ""))
 
 
 def known_prompts(name: str) -> Mapping[str, str]:

@@ -181,7 +181,7 @@ def _graph(export: Export, side: _Side, joint: Graph | None) -> GraphPlan:
     if graph := seen_graph(export, _NAMES[side.name]):
         return with_width(export, graph, whole(graph, embedding_output(graph, outputs), dim), side.numbers)
     if joint is None:
-        raise no_graph(export.folder, _NAMES[side.name], export.wishes.variant)
+        raise no_graph(export.folder, (*_NAMES[side.name], *_JOINT), export.wishes.variant)
     plan = part(joint, embedding_output(joint, [_PROJECTED[side.name]]), dim, f"{side.name}_model")
     if plan.dim:
         return plan

@@ -109,7 +109,7 @@ def plain_encoder(export: Export) -> list[PackagePlan]:
             f"is missing: {_GEMMA}, which stand beside the graph or in one that gives sentence_embedding; take the "
             "whole sentence-transformers folder, or give --pooling mean for a model that has none",
         )
-    pooling = export.wishes.pooling or known_pooling(_name(export))
+    pooling = export.wishes.pooling or known_pooling(_name(export), str(export.config.get("model_type")))
     if not pooling:
         raise import_error(
             "modules.json", "is missing, and nothing else says how hidden states become one vector; see the model's "
@@ -121,7 +121,7 @@ def plain_encoder(export: Export) -> list[PackagePlan]:
     remark = (
         f"{_GEMMA}; none of them is in these vectors"
         if is_gemma
-        else f"pooling {pooling} is what checkpoints of this name have; no file says it (--pooling says otherwise)"
+        else f"pooling {pooling} is what checkpoints of this name or kind have; no file says it (or give --pooling)"
     )
     return [dataclasses.replace(package, remarks=[*package.remarks, remark])]
 

@@ -16,6 +16,7 @@ from sensorium.cli import main
 from sensorium.errors import FailedPrecondition
 from services.trial import encode, probe
 from shared.importing.families import plan_of
+from shared.importing.families.known import known_pooling
 from shared.importing.layouts import open_hub_folder
 from shared.importing.packages import write_packages
 from shared.importing.plan import ExportPlan, Wishes
@@ -122,8 +123,14 @@ def test_an_embedder_of_qwen3_is_known_by_its_name_without_modules(tmp_path: Pat
     assert np.abs(found - goldens("st_lasttoken")["text_embeds"]).max() < 1e-5
     (package,) = planned(export, source=source).packages
     assert set(package.prompts) == {"query", "document"}
-    with pytest.raises(FailedPrecondition, match="give --pooling"):
-        planned(export)
+    (unnamed,) = planned(export).packages
+    assert (unnamed.pooling, unnamed.prompts) == ("lasttoken", {})
+    assert "no file says it" in unnamed.remarks[0]
+
+
+def test_an_embedder_made_of_mistral_is_not_pooled_as_e5_is() -> None:
+    found = [known_pooling(name, "") for name in ("intfloat/e5-mistral-7b-instruct", "intfloat/e5-base-v2")]
+    assert found == ["lasttoken", "mean"]
 
 
 def test_an_embedder_of_gemma_is_refused_without_the_layers_after_its_states(tmp_path: Path) -> None:
@@ -137,7 +144,9 @@ def test_an_embedder_of_gemma_is_refused_without_the_layers_after_its_states(tmp
 
 def test_a_model_of_pictures_of_a_kind_not_known_is_pooled_as_its_user_says(tmp_path: Path) -> None:
     export = export_of(tmp_path, "swin", model_type="newer_net")
-    with pytest.raises(FailedPrecondition, match=r"gives last_hidden_state alone.* say --pooling mean or cls"):
+    with pytest.raises(
+        FailedPrecondition, match=r"gives last_hidden_state alone.* say --pooling mean or cls, or --family"
+    ):
         planned(export)
     found = vectors(export, tmp_path / "models", files("swin", "images"), pooling="mean")
     assert np.abs(found - images_as_promised("swin")).max() < 1e-5

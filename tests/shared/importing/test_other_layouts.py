@@ -52,7 +52,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "weights of an encoder": (
         "vit",
         only_weights,
-        "export them: optimum-cli export onnx --model {folder} --task feature-extraction {folder}-onnx",
+        "export its weights: optimum-cli export onnx --model {folder} --task feature-extraction {folder}-onnx",
     ),
     "weights of a classifier": ("vit_classes", only_weights, "--task image-classification {folder}-onnx"),
     "weights of a pair": ("clip", only_weights, "--task zero-shot-image-classification {folder}-onnx"),
@@ -62,12 +62,24 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         only_int8,
         "there is onnx/model_quantized.onnx: give --variant int8",
     ),
+    "int8 alone, of a joint graph": (
+        "clip_joint",
+        lambda at: (at / "onnx" / "model.onnx").rename(at / "onnx" / "model_quantized.onnx"),
+        "there is onnx/model_quantized.onnx: give --variant int8",
+    ),
     "no kind at all": (
         "st_bert_mean",
         without_kind,
         "config.json: states no `model_type`; known are",
     ),
 }
+
+
+def test_weights_on_the_hub_are_exported_by_their_name_there(tmp_path: Path) -> None:
+    source = tmp_path / "models--someone--a-vit" / "snapshots" / "0123abc"
+    shutil.copytree(EXPORTS / "vit" / "model", source, ignore=shutil.ignore_patterns("onnx"))
+    with pytest.raises(FailedPrecondition, match="--model someone/a-vit --task feature-extraction a-vit-onnx"):
+        plan_of(open_hub_folder(source))
 
 
 @pytest.mark.parametrize("case", LAYOUTS)
