@@ -125,8 +125,8 @@ def vector_output(export: Export, graph: Graph, own: Sequence[str], states: Sequ
     raise import_error(
         graph.name,
         f"gives {raw} alone, and nothing says how the reference makes one vector of it without weights that the graph "
-        f"lacks; export a graph that gives {' or '.join(own)}, say --pooling mean or cls, or --family TYPE if it is built "
-        "as a known one",
+        f"lacks; export a graph that gives {' or '.join(own)}, say --pooling mean or cls, or --family TYPE if it is "
+        "built as a known one",
     )
 
 
