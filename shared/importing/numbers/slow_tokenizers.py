@@ -36,16 +36,22 @@ def tokenizer_of(folder: HubFolder) -> JSON:
         made: JSON = json.loads(siglip_tokenizer(_read(folder, _SPIECE)))
         return made
     config, model = folder.json("tokenizer_config.json"), folder.json("config.json")
-    kind = class_of(config, model)
+    try:
+        return as_read(_with_added(folder, _made(folder, class_of(config, model))), config, model)
+    except (ValueError, TypeError, AttributeError, KeyError) as fault:  # JSON of another shape than tokenizers write
+        raise import_error(TOKENIZER, f"is missing, and cannot be made of the vocabulary: {str(fault)[:150]}") from None
+
+
+def _made(folder: HubFolder, kind: str) -> JSON:
+    """Returns the tokenizer of a class, of the files that it keeps, without tokens that were added."""
     if folder.has(_WORDS) and kind in _WORD_CLASSES:
-        made = _word_pieces(folder, _WORD_CLASSES[kind])
-    elif folder.has(_PIECES) and kind == "XLMRobertaTokenizer":
-        made = json.loads(xlm_roberta_tokenizer(_read(folder, _PIECES), _PIECES))
-    elif all(map(folder.has, _PAIRS)) and kind in _PAIR_CLASSES:
-        made = _PAIR_CLASSES[kind](folder)
-    else:
-        raise _refusal(folder, kind)
-    return as_read(_with_added(folder, made), config, model)
+        return _word_pieces(folder, _WORD_CLASSES[kind])
+    if folder.has(_PIECES) and kind == "XLMRobertaTokenizer":
+        made: JSON = json.loads(xlm_roberta_tokenizer(_read(folder, _PIECES), _PIECES))
+        return made
+    if all(map(folder.has, _PAIRS)) and kind in _PAIR_CLASSES:
+        return _PAIR_CLASSES[kind](folder)
+    raise _refusal(folder, kind)
 
 
 def _refusal(folder: HubFolder, kind: str) -> Exception:

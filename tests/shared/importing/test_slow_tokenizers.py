@@ -77,6 +77,14 @@ def test_the_files_of_a_slow_tokenizer_give_the_ids_of_the_fast_one(
     assert text_numbers(open_hub_folder(export), 64) == numbers
 
 
+def test_a_vocabulary_that_no_tokenizer_wrote_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}', encoding="utf-8")
+    (tmp_path / "vocab.json").write_text('{"<s>": "0", "</s>": 1}', encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("", encoding="utf-8")
+    with pytest.raises(FailedPrecondition, match=r"tokenizer.json: is missing, and cannot be made of the vocabulary"):
+        text_numbers(open_hub_folder(tmp_path), 64)
+
+
 @pytest.mark.parametrize("name", ["spiece.model", "vocab.txt"])
 def test_a_vocabulary_of_another_class_is_refused_with_what_makes_the_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "albert"}', encoding="utf-8")
