@@ -13,6 +13,9 @@ from shared.importing.hub_folder import MAX_GRAPH_BYTES, HubFolder, import_error
 # Operators that quantize by the range of a whole batch.
 _MIXING = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 
+# Operators that give other numbers at each run.
+_DRAWING = ("RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike", "Multinomial", "Bernoulli")
+
 Shape = tuple[int | str, ...]
 
 
@@ -45,6 +48,11 @@ class Graph:
         if any(node.op_type in _MIXING for node in self.model.graph.node):
             return "it quantizes over whole batches, which would make a vector depend on its neighbours"
         return ""
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers when it runs."""
+        return any(node.op_type in _DRAWING for node in self.model.graph.node)
 
     @property
     def token_count(self) -> int:

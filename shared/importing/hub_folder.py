@@ -20,8 +20,8 @@ _MAX_CARD_BYTES = 100_000
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "fp32": ("",),
     "fp16": ("_fp16",),
-    "int8": ("_int8", "_quantized"),
-    "uint8": ("_uint8",),
+    "int8": ("_int8", "_quantized", "_qint8_avx512_vnni", "_qint8_avx512", "_qint8_arm64"),
+    "uint8": ("_uint8", "_quint8_avx2"),
     "q4": ("_q4",),
     "q4f16": ("_q4f16",),
     "bnb4": ("_bnb4",),
@@ -35,9 +35,10 @@ def import_error(file: str, problem: str) -> FailedPrecondition:
 
 @dataclass(frozen=True, slots=True)
 class HubFolder:
-    """A local folder with an exported model."""
+    """A local folder with an exported model. family: the `model_type` that its config is read with, if not its own."""
 
     root: Path
+    family: str = ""
 
     def json(self, name: str) -> dict[str, Any]:
         """Returns the object in a JSON file; empty where there is no such file. Any: JSON.
@@ -48,7 +49,7 @@ class HubFolder:
         found = self.any_json(name)
         if not isinstance(found, dict):
             raise import_error(name, "must hold one JSON object")
-        return found
+        return {**found, "model_type": self.family} if self.family and name == "config.json" else found
 
     def any_json(self, name: str) -> Any:
         """Returns what a JSON file holds (Any: JSON); an empty object where there is none."""
@@ -88,15 +89,6 @@ class HubFolder:
                         return f"{folder}{name}{suffix}.onnx"
         return ""
 
-    def no_graph(self, names: tuple[str, ...], variant: str) -> FailedPrecondition:
-        """Returns the error for a graph that is missing; the message names those that are there."""
-        there = sorted(str(file.relative_to(self.root)) for file in self.root.rglob("*.onnx"))
-        wanted = " or ".join(f"{name}{VARIANTS[variant][0]}.onnx" for name in names)
-        return import_error(
-            f"onnx/{names[0]}.onnx",
-            f"is missing; wanted {wanted} in the variant {variant}, there is {', '.join(there) or 'no graph at all'}",
-        )
-
     def licence(self) -> str:
         """Returns the licence that the model card's head states; empty where it states none."""
         return self.card("license")
@@ -113,6 +105,7 @@ class HubFolder:
 
 # Weights of modules after pooling, and what exporters call weights beside a graph.
 _ALLOWED = ("*_Dense*/model.safetensors", "*_LayerNorm*/model.safetensors", "*.data", "*_data", "onnx/Constant_*")
+_VOCABULARIES = ("spiece.model", "sentencepiece.bpe.model", "vocab.txt", "merges.txt")
 _OPTIMISED = ("_O1", "_O2", "_O3", "_O4", "_qint8", "_quint8")  # variants that are not asked for by name
 
 
@@ -136,7 +129,7 @@ def fetch_hub_folder(source: str, variant: str) -> Path:
             snapshot_download(
                 name,
                 revision=revision or None,
-                allow_patterns=["*.json", "README.md", "spiece.model", *_ALLOWED, *graphs],
+                allow_patterns=["*.json", "README.md", *_VOCABULARIES, *_ALLOWED, *graphs],
                 ignore_patterns=[f"*{suffix}*.onnx*" for suffix in (*others, *_OPTIMISED)]
                 if variant == "fp32"
                 else None,
@@ -149,21 +142,3 @@ def fetch_hub_folder(source: str, variant: str) -> Path:
     except ValueError as fault:  # no name of a model
         problem = f"is no name of a model: {str(fault)[:150]}"
     raise import_error(f"hf://{source}", problem)
-
-
-def open_hub_folder(root: Path) -> HubFolder:
-    """Returns the folder.
-
-    Raises:
-        FailedPrecondition: there is no such folder, it is an archive, or no export.
-    """
-    if root.is_file():
-        raise import_error(str(root), "is a file; unpack it and give the folder that has its config.json")
-    if not root.is_dir():
-        raise import_error(str(root), "is not there; give a folder in the layout of the Hugging Face Hub")
-    folder = HubFolder(root)
-    if not folder.has("config.json") and folder.has("modules.json"):
-        raise import_error("modules.json", "is of modules without a transformer at their head, which are not served")
-    if not folder.has("config.json"):
-        raise import_error(f"{root.name}/config.json", "is missing; give the folder that an export to ONNX wrote")
-    return folder

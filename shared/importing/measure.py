@@ -16,11 +16,14 @@ from shared.importing.hub_folder import HubFolder, import_error
 from shared.importing.surgery import from_product
 
 _TOKENS = 8
+_SAME = 1e-4  # of the largest number: two runs that sum in another order
 _PROVIDERS = ["CPUExecutionProvider"]
 
 
-def width(folder: HubFolder, graph: Graph, output: str, numbers: Mapping[str, Any]) -> int:
+def width(folder: HubFolder, graph: Graph, output: str, numbers: Mapping[str, Any], axis: int = -1) -> int:
     """Returns the width of an output, from one run on made-up input of the shape that `numbers` (JSON) say.
+
+    axis: which of its sizes is the width.
 
     Raises:
         FailedPrecondition: the graph cannot be run on that.
@@ -30,7 +33,19 @@ def width(folder: HubFolder, graph: Graph, output: str, numbers: Mapping[str, An
         (result,) = session.run([output], {each.name: _made_up(each, numbers) for each in session.get_inputs()})
     except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
         raise import_error(graph.name, f"states no width for {output}, and a run fails: {str(fault)[:150]}") from None
-    return int(result.shape[-1])
+    return int(result.shape[axis])
+
+
+def repeats(folder: HubFolder, graph: Graph, output: str, is_cls: bool, numbers: Mapping[str, Any]) -> bool:
+    """Returns whether two runs on one made-up picture give the same; is_cls: of its first token, else of all."""
+    session = onnxruntime.InferenceSession(str(folder.root / graph.name), _options(), providers=_PROVIDERS)
+    feeds = {each.name: _made_up(each, numbers) for each in session.get_inputs()}
+    first, second = (session.run([output], feeds)[0].astype(np.float32) for _ in range(2))
+    if is_cls:
+        first, second = first[:, 0], second[:, 0]
+    elif first.shape == second.shape and first.ndim == 3:  # in any order: what is pooled does not depend on it
+        first, second = first.mean(1), second.mean(1)
+    return first.shape == second.shape and float(np.abs(first - second).max()) <= _SAME * float(np.abs(first).max())
 
 
 def scale_and_bias(folder: HubFolder, graph: Graph, output: str) -> tuple[float, float] | None:

@@ -18,10 +18,11 @@ class Wishes:
     source: where it is from, such as `hf://owner/name`; some checkpoints are known by name.
     logit_scale, logit_bias: None takes what is known. text_logit_scale: of texts asked about the other modality, where
         that differs (CLAP).
-    pooling: of hidden states, for an encoder whose files do not say; empty takes what is known.
+    pooling: of hidden states, for an encoder whose files do not say; empty takes what is known, `none` the graph's own.
     prompts: named texts that go before texts, beside those of the files.
     resize: whose pixels to reproduce: torchvision's or pil's.
     long_clip: what becomes of a clip longer than the model's window; empty takes the reference's way.
+    family: whose rules hold, in place of the `model_type` that the files state; empty takes that.
     """
 
     variant: str = "fp32"
@@ -33,6 +34,7 @@ class Wishes:
     prompts: Mapping[str, str] = field(default_factory=dict)
     resize: str = "torchvision"
     long_clip: str = ""
+    family: str = ""
 
 
 @dataclass(frozen=True, slots=True)

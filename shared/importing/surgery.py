@@ -32,6 +32,17 @@ def only(graph: Graph, outputs: Sequence[str]) -> onnx.ModelProto:
     return _part(graph.model, kept, stop=())
 
 
+def averaged(graph: Graph, output: str) -> tuple[onnx.ModelProto, str]:
+    """Returns a graph whose maps (b, channels, h, w) are averaged over the pixels, and what (b, channels) is called."""
+    model, name = only(graph, [output]), f"{output}_mean"
+    kind = model.graph.output[0].type.tensor_type.elem_type
+    model.graph.node.append(helper.make_node("GlobalAveragePool", [output], [f"{name}_map"]))
+    model.graph.node.append(helper.make_node("Flatten", [f"{name}_map"], [name], axis=1))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(name, kind, ["batch", "channels"]))
+    return model, name
+
+
 def cut_at_classifier(graph: Graph, output: str) -> Cut:
     """Returns a classifier cut before the last product that its logits are made of.
 

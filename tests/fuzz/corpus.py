@@ -230,6 +230,7 @@ def _requests(png: bytes, wav: bytes) -> Iterator[tuple[str, Any]]:
             "ListModels": model_pb2.ListModelsRequest(page_size=1),
             "GetModel": model_pb2.GetModelRequest(),
             "LoadModel": model_pb2.LoadModelRequest(),
+            "SetDefaultModel": model_pb2.SetDefaultModelRequest(),
         },
     }
     for service, methods in by_service.items():

@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from shared.importing.families.classifiers import classifier, is_classifier
-from shared.importing.families.encoders import Export
-from shared.importing.families.pairs import chinese_clip, clap, clip, siglip
-from shared.importing.families.pictures import vision_transformer
+from shared.importing.families.encoders import Export, seen_graph
+from shared.importing.families.pairs import SIDES, chinese_clip, clap, clip, siglip
+from shared.importing.families.pictures import PICTURES, any_backbone, takes_pictures
 from shared.importing.families.sentences import plain_encoder, sentence_encoder
 from shared.importing.families.sounds import spectrogram_transformer, waveform_model, whisper
 from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.layouts import not_served, unknown_kind
 from shared.importing.numbers.processors import Stated
+from shared.importing.numbers.slow_tokenizers import has_tokenizer
 from shared.importing.plan import ExportPlan, PackagePlan, Wishes
 
 _Family = Callable[[Export], list[PackagePlan]]
@@ -28,13 +30,15 @@ _FAMILIES: Mapping[str, _Family] = {
     **dict.fromkeys(
         ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "sew", "data2vec-audio"), waveform_model
     ),
-    **dict.fromkeys(("vit", "deit", "dinov2", "dinov2_with_registers"), vision_transformer),
+    **PICTURES,
+    **SIDES,
     **dict.fromkeys(
         ("bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "camembert", "electra", "albert", "deberta-v2",
-         "nomic_bert", "modernbert", "new", "gte"),
+         "nomic_bert", "modernbert", "new", "gte", "qwen3", "gemma3_text"),
         plain_encoder,
     ),
 }  # fmt: skip
+FAMILIES = tuple(sorted(_FAMILIES))
 
 
 def plan_of(folder: HubFolder, wishes: Wishes | None = None) -> ExportPlan:
@@ -44,29 +48,32 @@ def plan_of(folder: HubFolder, wishes: Wishes | None = None) -> ExportPlan:
         FailedPrecondition: it is of no known family, or lacks what its family needs.
     """
     wishes = wishes or Wishes()
+    if wishes.family:
+        folder = dataclasses.replace(folder, family=wishes.family)
     config = Stated("config.json", folder.json("config.json"))
-    family, read = _family(folder, config, wishes)
-    packages = read(Export(folder, config, wishes))
+    export = Export(folder, config, wishes)
+    family, read = _family(export)
     source = _source(wishes.source or folder.root.resolve().name, str(config.get("_name_or_path") or ""))
-    return ExportPlan(family, [_checked(each) for each in packages], folder.licence(), source)
+    return ExportPlan(family, [_checked(each) for each in read(export)], folder.licence(), source)
 
 
-def _family(folder: HubFolder, config: Mapping[str, object], wishes: Wishes) -> tuple[str, _Family]:
-    kind = str(config.get("model_type", ""))
-    if is_classifier(config):  # cross-encoders have modules.json too
-        return f"{kind} classifier", classifier
+def _family(export: Export) -> tuple[str, _Family]:
+    folder, config, wishes = export.folder, export.config, export.wishes
+    kind = str(config.get("model_type") or "")
+    if not wishes.family and (error := not_served(config)):
+        raise error
+    if is_classifier(export):  # cross-encoders have modules.json too
+        return f"{kind} classifier".strip(), classifier
     if folder.has("modules.json"):
         return "sentence-transformers", sentence_encoder
     if kind in _FAMILIES:
         return kind, _FAMILIES[kind]
-    if wishes.pooling and folder.has("tokenizer.json"):
+    graph = seen_graph(export, ("model", "encoder_model"))
+    if takes_pictures(graph):
+        return kind or "pictures", any_backbone
+    if wishes.pooling and has_tokenizer(folder):
         return kind, plain_encoder
-    known = ", ".join(sorted(_FAMILIES))
-    raise import_error(
-        "config.json",
-        f"`model_type` is {kind!r}; known are {known}, classifiers by their `architectures`, "
-        "sentence-transformers by a modules.json, and any other text encoder with --pooling",
-    )
+    raise unknown_kind(config, FAMILIES)
 
 
 def _checked(package: PackagePlan) -> PackagePlan:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from shared.importing.families.encoders import (
+    HIDDEN,
     JSON,
     Export,
     audio_package,
     find_graph,
     image_package,
+    seen_graph,
     text_package,
 )
+from shared.importing.families.pictures import PIXELS
+from shared.importing.families.sounds import X_VECTOR
 from shared.importing.hub_folder import import_error
 from shared.importing.numbers.images import image_numbers
-from shared.importing.numbers.processors import processor
 from shared.importing.numbers.sounds import ast_numbers, waveform_numbers, whisper_numbers
 from shared.importing.numbers.texts import text_limit, text_numbers
 from shared.importing.plan import Calibration, GraphPlan, PackagePlan
@@ -23,12 +26,27 @@ from shared.importing.surgery import cut_at_classifier
 LOGITS = "logits"
 _GRAPHS = ("model", "encoder_model")
 _HEAD_ITEMS = 4096  # vectors in one batch: a guess, they are cheap
+_EMBEDDINGS = ("sentence_embedding", "token_embeddings", "pooler_output")
+_LONG_REMARK = (
+    "clips over 60 s are classified by their first 60 s; --long-clip windows takes the mean of windows over all of them"
+)
 _TASKS = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification")
 
 
-def is_classifier(config: JSON) -> bool:
-    """Returns whether an export is of a model that gives one set of logits an input."""
-    return any(str(each).endswith(_TASKS) for each in config.get("architectures") or ())
+def is_classifier(export: Export) -> bool:
+    """Returns whether an export is of a model that gives one set of logits an input: by its graph, then its config.
+
+    The class that wrote the config is not always stated, and a classifier may have been exported without its head.
+    """
+    named = [str(each) for each in export.config.get("architectures") or ()]
+    is_named = any(each.endswith(_TASKS) for each in named)
+    graph = seen_graph(export, _GRAPHS)
+    if graph is None:
+        return is_named
+    if LOGITS not in graph.outputs:
+        return is_named and not set(graph.outputs) & {HIDDEN, *_EMBEDDINGS}
+    has_other_head = any("For" in each for each in named) or X_VECTOR in graph.outputs
+    return is_named or (not has_other_head and len(graph.outputs[LOGITS]) == 2)
 
 
 def classifier(export: Export) -> list[PackagePlan]:
@@ -66,32 +84,19 @@ def classifier(export: Export) -> list[PackagePlan]:
 def _encoder(export: Export, graph: GraphPlan, remarks: list[str]) -> PackagePlan:
     """Returns the package of the encoder, by the kind of its preprocessing."""
     folder, wishes = export.folder, export.wishes
-    if folder.has("tokenizer.json") and not _has_processor(export):
+    if "input_ids" in graph.inputs:
         numbers = text_numbers(folder, text_limit(folder, export.config))
         return text_package(export, "", graph, numbers, remarks=remarks)
-    _, raw = processor(folder, "feature_extractor" if _is_audio(export) else "image_processor")
-    kind = str(raw.get("feature_extractor_type") or "")
-    if not _is_audio(export):
+    if PIXELS in graph.inputs:
         return image_package("", graph, image_numbers(folder, wishes.resize), remarks=remarks)
-    if kind.startswith("AST"):
-        numbers = ast_numbers(folder, wishes.long_clip)
-    elif kind.startswith("Whisper"):
+    if "input_features" in graph.inputs:
         numbers = whisper_numbers(folder, wishes.long_clip)
+    elif len(graph.inputs.get("input_values", ())) == 3:  # frames of a spectrogram
+        numbers = ast_numbers(folder, wishes.long_clip)
     else:
         numbers = waveform_numbers(folder, wishes.long_clip or "start")
+        remarks = [*remarks, *([_LONG_REMARK] if numbers["long_clip"] == "start" else [])]
     return audio_package("", graph, numbers, remarks=remarks)
-
-
-def _has_processor(export: Export) -> bool:
-    return export.folder.has("preprocessor_config.json") or export.folder.has("processor_config.json")
-
-
-def _is_audio(export: Export) -> bool:
-    names = [str(each) for each in export.config.get("architectures") or ()]
-    return any(each.endswith("ForAudioClassification") for each in names) or (
-        # Audio classifiers of the wav2vec 2.0 kind are called ForSequenceClassification.
-        _has_processor(export) and any(each.endswith("ForSequenceClassification") for each in names)
-    )
 
 
 def _labels(config: JSON, count: int) -> list[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from shared.importing import measure
 from shared.importing.graph import Graph, read_graph
 from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.layouts import no_graph
 from shared.importing.numbers.texts import made_tokenizer
 from shared.importing.plan import Calibration, GraphPlan, PackagePlan, Wishes
-from shared.importing.surgery import only
+from shared.importing.surgery import averaged, only
+from shared.inference.pooling import NONE, POOLINGS, is_known
 
 HIDDEN = "last_hidden_state"
 _TEXT_COST, _IMAGE_ITEMS, _AUDIO_ITEMS = 16_384, 16, 8  # padded tokens, pictures and clips of a batch: guesses
@@ -22,12 +24,21 @@ JSON = Mapping[str, Any]  # Any: whatever the file holds
 
 
 @dataclass(frozen=True, slots=True)
+class Vector:
+    """Which output of a graph becomes the vector, and how it is pooled; `none` where the graph has done that."""
+
+    output: str
+    pooling: str
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
-    """An export as the families read it. config: its `config.json`."""
+    """An export as the families read it. config: its `config.json`. graphs: those that were read, by name."""
 
     folder: HubFolder
     config: JSON
     wishes: Wishes
+    graphs: dict[str, Graph] = field(default_factory=dict)
 
 
 def find_graph(export: Export, names: tuple[str, ...]) -> Graph:
@@ -36,10 +47,17 @@ def find_graph(export: Export, names: tuple[str, ...]) -> Graph:
     Raises:
         FailedPrecondition: there is none.
     """
+    if graph := seen_graph(export, names):
+        return graph
+    raise no_graph(export.folder, names, export.wishes.variant)
+
+
+def seen_graph(export: Export, names: tuple[str, ...]) -> Graph | None:
+    """Returns the graph that `find_graph` would, or None where there is none."""
     name = export.folder.find_graph(names, export.wishes.variant)
-    if not name:
-        raise export.folder.no_graph(names, export.wishes.variant)
-    return read_graph(export.folder, name)
+    if name and name not in export.graphs:
+        export.graphs[name] = read_graph(export.folder, name)
+    return export.graphs.get(name)
 
 
 def whole(graph: Graph, output: str, dim: int) -> GraphPlan:
@@ -56,14 +74,59 @@ def part(graph: Graph, output: str, dim: int, name: str) -> GraphPlan:
     return _plan(graph, file, output, dim, files=graph.files[1:], made=data, inputs=inputs)
 
 
+def flat(graph: Graph, output: str) -> GraphPlan:
+    """Returns the plan of a graph that gives maps (b, channels, h, w): their mean, which is taken in the graph."""
+    file = str(PurePosixPath(graph.name).with_name("encoder.onnx"))
+    made, name = averaged(graph, output)
+    channels = graph.outputs[output][1]
+    width = channels if isinstance(channels, int) else 0
+    data = {file: made.SerializeToString()}
+    return _plan(graph, file, name, width, files=graph.files[1:], made=data, inputs=graph.inputs)
+
+
 def _plan(graph: Graph, file: str, output: str, dim: int, **facts: Any) -> GraphPlan:
     return GraphPlan(
         file,
         output,
-        dim=dim or graph.width(output),
+        dim=dim or (graph.width(output) if output in graph.outputs else 0),
         runs_alone=graph.runs_alone,
         token_count=graph.token_count,
         **facts,
+    )
+
+
+def vector_output(export: Export, graph: Graph, own: Sequence[str], states: Sequence[str], usual: str) -> Vector:
+    """Returns the graph's own vector where it gives one, else its states and how they are pooled.
+
+    own: outputs that are embeddings; states: outputs that are to be pooled; usual: how the reference pools them, empty
+    where that is not known or takes weights that the graph lacks.
+
+    Raises:
+        FailedPrecondition: another pooling is wished for than the graph has, or nothing says how states are pooled.
+    """
+    wish = export.wishes.pooling
+    ready = next((name for name in own if name in graph.outputs), "")
+    raw = next((name for name in states if name in graph.outputs), "")
+    if ready and wish in ("", NONE):
+        return Vector(ready, NONE)
+    if ready:
+        beside = f"would pool {raw} in its place, without what the graph does after that" if raw else "has no states"
+        raise import_error(
+            graph.name,
+            f"gives {ready}, the graph's own embedding, and --pooling {wish} {beside}; leave --pooling out, or export "
+            "a graph without that output",
+        )
+    if wish == NONE or not raw:
+        embedding_output(graph, own if wish == NONE else (*own, *states))
+    if wish and not is_known(wish):
+        raise import_error("pooling", f"is {wish!r}; {', '.join(POOLINGS)} are served")
+    if pooling := wish or usual:
+        return Vector(raw, pooling)
+    raise import_error(
+        graph.name,
+        f"gives {raw} alone, and nothing says how the reference makes one vector of it without weights that the graph "
+        f"lacks; export a graph that gives {' or '.join(own)}, say --pooling mean or cls, or --family TYPE if it is "
+        "built as a known one",
     )
 
 
@@ -79,8 +142,8 @@ def embedding_output(graph: Graph, outputs: Sequence[str]) -> str:
     if "logits" in graph.outputs and HIDDEN in outputs:
         raise import_error(
             graph.name,
-            "gives logits of a head that is not served; export the base model (the task feature-extraction), or a "
-            "classifier for one label set",
+            "gives logits of a head that is not served (of tokens, a vocabulary or a span); export the base model (the "
+            "task feature-extraction), or a classifier for one label set",
         )
     raise import_error(
         graph.name,

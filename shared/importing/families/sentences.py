@@ -18,6 +18,7 @@ from shared.importing.families.encoders import (
     embedding_output,
     find_graph,
     text_package,
+    vector_output,
     whole,
     with_width,
 )
@@ -30,8 +31,9 @@ from shared.inference.model import HEAD_INPUT, HEAD_OUTPUT
 from shared.inference.pooling import NONE, is_known
 
 _GRAPHS = ("model", "encoder_model")
-_POOLED, _TOKENS = "sentence_embedding", "token_embeddings"
+_POOLED, _STATES = "sentence_embedding", ("token_embeddings", HIDDEN)
 _HEAD = "head.onnx"
+_GEMMA = "EmbeddingGemma has dense layers after its pooled states"
 _MAX_DENSE_BYTES = 2**30
 
 # In the order in which several flags are concatenated (sentence-transformers `Pooling`).
@@ -65,12 +67,15 @@ def sentence_encoder(export: Export) -> list[PackagePlan]:
     if kinds[:2] != ["Transformer", "Pooling"]:
         raise import_error("modules.json", f"has the modules {', '.join(kinds)}; wanted Transformer, Pooling, …")
     pooling_config = folder.json(f"{modules[1][1]}/config.json")
-    pooling = export.wishes.pooling or _pooling(pooling_config, modules[1][1])
+    graph, stated = find_graph(export, _GRAPHS), _pooling(pooling_config, modules[1][1])
+    pooling = export.wishes.pooling or stated
+    if pooling not in (stated, NONE):
+        vector_output(export, graph, (_POOLED,), _STATES, "")  # refuses to pool beside the graph's own vector
     masks_prompt = pooling_config.get("include_prompt") is False
-    stated = folder.json("config_sentence_transformers.json")
+    known = folder.json("config_sentence_transformers.json")
     steps = [step for kind, path in modules[2:] for step in _steps(folder, kind, path)]
-    steps += _truncation(stated.get("truncate_dim"))
-    prompts, default = stated.get("prompts") or {}, stated.get("default_prompt_name")
+    steps += _truncation(known.get("truncate_dim"))
+    prompts, default = known.get("prompts") or {}, known.get("default_prompt_name")
     named = {name: str(text or "") for name, text in prompts.items() if name}
     if default and default not in named:
         file = "config_sentence_transformers.json"
@@ -93,17 +98,31 @@ def plain_encoder(export: Export) -> list[PackagePlan]:
         FailedPrecondition: nothing says how it is pooled.
     """
     graph = find_graph(export, _GRAPHS)
-    embedding_output(graph, (_POOLED, _TOKENS, HIDDEN))  # what gives none is no matter of pooling
-    pooling = export.wishes.pooling or known_pooling(_name(export))
-    if not pooling and _POOLED not in graph.outputs:
+    embedding_output(graph, (_POOLED, *_STATES))  # what gives none is no matter of pooling
+    if _POOLED in graph.outputs:
+        pooling = vector_output(export, graph, (_POOLED,), _STATES, "").pooling
+        return [_package(export, pooling, [], {}, lowercase=False, masks_prompt=False)]
+    is_gemma = bool(export.config.get("use_bidirectional_attention")) and "gemma" in str(export.config["model_type"])
+    if is_gemma and not export.wishes.pooling:
+        raise import_error(
+            "modules.json",
+            f"is missing: {_GEMMA}, which stand beside the graph or in one that gives sentence_embedding; take the "
+            "whole sentence-transformers folder, or give --pooling mean for a model that has none",
+        )
+    pooling = export.wishes.pooling or known_pooling(_name(export), str(export.config.get("model_type")))
+    if not pooling:
         raise import_error(
             "modules.json", "is missing, and nothing else says how hidden states become one vector; see the model's "
             "card, and give --pooling mean, cls, lasttoken or max"
         )  # fmt: skip
-    package = _package(export, pooling or NONE, [], {}, lowercase=False, masks_prompt=False)
-    if export.wishes.pooling or package.pooling == NONE:
+    package = _package(export, pooling, [], {}, lowercase=False, masks_prompt=False)
+    if export.wishes.pooling and not is_gemma:
         return [package]
-    remark = f"pooling {pooling} is what checkpoints of this name have; no file says it (--pooling says otherwise)"
+    remark = (
+        f"{_GEMMA}; none of them is in these vectors"
+        if is_gemma
+        else f"pooling {pooling} is what checkpoints of this name or kind have; no file says it (or give --pooling)"
+    )
     return [dataclasses.replace(package, remarks=[*package.remarks, remark])]
 
 
@@ -119,7 +138,7 @@ def _package(
     if not is_known(pooling):
         raise import_error("pooling", f"is {pooling!r}; {', '.join(_POOLING_KEYS.values())} are served")
     graph = find_graph(export, _GRAPHS)
-    output = embedding_output(graph, (_POOLED,) if pooling == NONE else (_TOKENS, HIDDEN, _POOLED))
+    output = embedding_output(graph, (_POOLED,) if pooling == NONE else (*_STATES, _POOLED))
     is_whole = output == _POOLED  # with all that follows on pooling
     masks_prompt = masks_prompt and bool(prompts)
     if is_whole and masks_prompt:

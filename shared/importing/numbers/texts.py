@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.importing.hub_folder import HubFolder, import_error
+from shared.importing.numbers.slow_tokenizers import TOKENIZER, tokenizer_of
 from shared.importing.numbers.tokenizer_file import as_read
-from shared.importing.sentencepiece_tokenizer import siglip_tokenizer
 
-_TOKENIZER = "tokenizer.json"
 _WITHOUT_LIMIT = 512
 _NO_LIMIT = 1_000_000  # a larger `model_max_length` says that the tokenizer knows none
-_MAX_SPIECE_BYTES = 64 * 1024 * 1024
 
 # Models that count positions from the padding token's id + 1, so that they hold fewer tokens than positions.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "longformer")
@@ -38,13 +36,12 @@ def text_numbers(
     """
     if folder.json("tokenizer_config.json").get("split_special_tokens"):
         raise import_error("tokenizer_config.json", "`split_special_tokens` is true, which is not done")
-    if not folder.has(_TOKENIZER) and not _is_siglip(folder):
-        raise import_error(_TOKENIZER, "is missing; save the fast tokenizer beside the model")
-    first, side = first_position(folder.json("config.json")), _truncation_side(folder)
+    tokenizer = tokenizer_of(folder)
+    first, side = first_position(folder.json("config.json")), _truncation_side(folder, tokenizer)
     return {
-        "tokenizer": _TOKENIZER,
+        "tokenizer": TOKENIZER,
         "max_tokens": limit,
-        "pad_id": _pad_id(folder) if pad_id is None else pad_id,
+        "pad_id": _pad_id(folder, tokenizer) if pad_id is None else pad_id,
         "pad_multiple": 1,
         "fixed_length": fixed_length,
         "accepts_empty": True,
@@ -58,14 +55,14 @@ def text_numbers(
 def made_tokenizer(folder: HubFolder) -> Mapping[str, bytes]:
     """Returns the tokenizer by its name, where it is not simply the export's file; else nothing.
 
-    It is made of `spiece.model` where there is no other; and where the class of the tokenizer would overrule what the
-    file says, as transformers does, it is made so.
+    It is made of the vocabulary's own files where there is no other; and where the class of the tokenizer would
+    overrule what the file says, as transformers does, it is made so.
     """
-    if not folder.has(_TOKENIZER):
-        return {_TOKENIZER: siglip_tokenizer(folder.path("spiece.model", _MAX_SPIECE_BYTES).read_bytes())}
-    tokenizer, config = folder.json(_TOKENIZER), folder.json("tokenizer_config.json")
+    if not folder.has(TOKENIZER):
+        return {TOKENIZER: json.dumps(tokenizer_of(folder), ensure_ascii=False).encode()}
+    tokenizer, config = folder.json(TOKENIZER), folder.json("tokenizer_config.json")
     read = as_read(tokenizer, config, folder.json("config.json"))
-    return {} if read == tokenizer else {_TOKENIZER: json.dumps(read, ensure_ascii=False).encode()}
+    return {} if read == tokenizer else {TOKENIZER: json.dumps(read, ensure_ascii=False).encode()}
 
 
 def sentence_config(folder: HubFolder) -> Mapping[str, Any]:
@@ -104,22 +101,17 @@ def first_position(config: Mapping[str, Any]) -> int:
     return (pad_id if isinstance(pad_id, int) else 1) + 1
 
 
-def _truncation_side(folder: HubFolder) -> str:
+def _truncation_side(folder: HubFolder, tokenizer: Mapping[str, Any]) -> str:
     """Returns which end of a long text is cut: what the tokenizer's config says, else its file."""
     stated = folder.json("tokenizer_config.json").get("truncation_side")
-    baked = (folder.json(_TOKENIZER).get("truncation") or {}).get("direction") if folder.has(_TOKENIZER) else None
+    baked = (tokenizer.get("truncation") or {}).get("direction")
     return "left" if str(stated or baked or "").lower() == "left" else "right"
 
 
-def _is_siglip(folder: HubFolder) -> bool:
-    return folder.has("spiece.model") and "siglip" in str(folder.json("config.json").get("model_type"))
-
-
-def _pad_id(folder: HubFolder) -> int:
+def _pad_id(folder: HubFolder, tokenizer: Mapping[str, Any]) -> int:
     """Returns the id of the token that `tokenizer_config.json` says to pad with."""
     token = folder.json("tokenizer_config.json").get("pad_token")
     token = token.get("content") if isinstance(token, dict) else token
-    tokenizer = folder.json(_TOKENIZER)
     for added in tokenizer.get("added_tokens", ()):
         if added.get("content") == token:
             return int(added["id"])

@@ -18,6 +18,10 @@ _CLASSES_BY_MODEL = {
     "longformer": "LongformerTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
     "deberta-v2": "DebertaV2Tokenizer",
+    "clip": "CLIPTokenizer",
+    "clip_text_model": "CLIPTokenizer",
+    "clap": "RobertaTokenizer",
+    "chinese_clip": "BertTokenizer",
 }
 # Whose published files name a wrong class, so that the file counts (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS).
 _FILE_COUNTS = ("modernbert", "modernbert-decoder", "qwen2", "phi3", "siglip2", "mistral", "xlm-roberta-xl")
@@ -29,14 +33,18 @@ def as_read(tokenizer: JSON, config: Mapping[str, Any], model: Mapping[str, Any]
     config: `tokenizer_config.json`, whose class counts before that of model, `config.json`. Any: JSON.
     """
     model_type = str(model.get("model_type", ""))
-    stated = str(config.get("tokenizer_class") or model.get("tokenizer_class") or "")
-    kind = stated.removesuffix("Fast") or _CLASSES_BY_MODEL.get(model_type, "")
-    change = _CHANGES.get(kind)
+    change = _CHANGES.get(class_of(config, model))
     if change is None or model_type in _FILE_COUNTS:
         return tokenizer
     changed = copy.deepcopy(tokenizer)
     change(changed, config)
     return changed
+
+
+def class_of(config: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """Returns the class of a tokenizer, without `Fast`: as stated, else that of the model's kind. Any: JSON."""
+    stated = str(config.get("tokenizer_class") or model.get("tokenizer_class") or "")
+    return stated.removesuffix("Fast") or _CLASSES_BY_MODEL.get(str(model.get("model_type", "")), "")
 
 
 def _word_pieces(tokenizer: JSON, config: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from transformers import (
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForSequenceClassification,
+    Wav2Vec2ForXVector,
     Wav2Vec2Model,
 )
 
@@ -125,6 +126,26 @@ def wav2vec2_classes() -> None:
     )  # fmt: skip
 
 
+def wav2vec2_xvector() -> None:
+    """wav2vec 2.0 that knows speakers: the graph gives an embedding of its own, and logits of those in its training."""
+    sizes = {"tdnn_dim": (16, 16, 24), "tdnn_kernel": (3, 3, 1), "tdnn_dilation": (1, 2, 1), "xvector_output_dim": 16}
+    model = filled(Wav2Vec2ForXVector(Wav2Vec2Config(**WAVE, **sizes)), seed=26)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
+    example = torch.randn(2, RATE_HZ // 2, generator=torch.Generator().manual_seed(0))
+    outputs = ("embeddings", "logits")
+    axes = {"input_values": {0: "batch_size", 1: "sequence_length"}, **{name: {0: "batch_size"} for name in outputs}}
+
+    def rows(values: Tensor) -> dict[str, Array]:
+        with torch.no_grad():
+            return {"audio_embeds": unit(model(values).embeddings)}
+
+    _written(
+        "wav2vec2_xvector", model, extractor,
+        lambda file: ("embeddings", export(model, {"input_values": example}, file, outputs, axes)), rows,
+        "audio_embeds = embeddings, the x-vector; logits are of the speakers of the training.",
+    )  # fmt: skip
+
+
 def hubert() -> None:
     """HuBERT large: layer norm in the convolutions, stable layer norm, an attention mask where clips are padded."""
     config = HubertConfig(**WAVE, feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
@@ -200,6 +221,7 @@ def ast_classes() -> None:
 MAKERS: Final[dict[str, Callable[[], None]]] = {
     "wav2vec2": wav2vec2,
     "wav2vec2_classes": wav2vec2_classes,
+    "wav2vec2_xvector": wav2vec2_xvector,
     "hubert": hubert,
     "ast": ast,
     "ast_hidden": ast_hidden,

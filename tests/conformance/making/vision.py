@@ -1,4 +1,4 @@
-"""Makes the fixtures that know images alone: ViT and DINOv2, as encoders and as classifiers."""
+"""Makes the fixtures that know images alone: ViT and DINOv2, as encoders and as classifiers; ResNet and Swin."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 from transformers import (
     BitImageProcessor,
+    ConvNextImageProcessor,
     DeiTConfig,
     DeiTImageProcessor,
     DeiTModel,
     Dinov2Config,
     Dinov2ForImageClassification,
     Dinov2Model,
+    ResNetConfig,
+    ResNetModel,
+    SwinConfig,
+    SwinModel,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessor,
@@ -166,10 +171,37 @@ def dinov2_classes() -> None:
     _written("dinov2_classes", model, _dinov2_processor(), lambda values: _classes(model, values), notes)
 
 
+def _pooled(model: Any, values: Tensor) -> dict[str, Array]:  # Any: transformers has no types
+    with torch.no_grad():
+        return {"image_embeds": unit(model(pixel_values=values).pooler_output.flatten(1))}
+
+
+def resnet() -> None:
+    """ResNet as Optimum exports it for feature extraction: the graph gives maps, and does not pool."""
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 1, 1], layer_type="basic")
+    processor = ConvNextImageProcessor(size={"shortest_edge": 56}, crop_pct=0.875, **IMAGENET)
+    notes = (
+        "image_embeds = pooler_output = the mean of the maps over their pixels; the graph gives only "
+        "last_hidden_state, (n, 24, 2, 2). Short edge 64, centre crop 56, bicubic."
+    )
+    model = filled(ResNetModel(config), seed=15)
+    _written("resnet", model, processor, lambda values: _pooled(model, values), notes)
+
+
+def swin() -> None:
+    """Swin as Optimum exports it for feature extraction: the mean of the last states."""
+    config = SwinConfig(image_size=48, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=3)
+    notes = "image_embeds = pooler_output = the mean of last_hidden_state, which alone the graph gives."
+    model = filled(SwinModel(config), seed=16)
+    _written("swin", model, ViTImageProcessor(size=_square(48)), lambda values: _pooled(model, values), notes)
+
+
 MAKERS: Final[dict[str, Callable[[], None]]] = {
     "vit": vit,
     "vit_classes": vit_classes,
     "deit": deit,
     "dinov2": dinov2,
     "dinov2_classes": dinov2_classes,
+    "resnet": resnet,
+    "swin": swin,
 }

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sensorium.errors import FailedPrecondition
 from services.trial import probe
 from shared.importing.families import plan_of
-from shared.importing.hub_folder import open_hub_folder
+from shared.importing.layouts import open_hub_folder
 from shared.importing.packages import write_packages
 from shared.importing.plan import Wishes
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from shared.importing.hub_folder import open_hub_folder
+from shared.importing.layouts import open_hub_folder
 from shared.importing.numbers.texts import made_tokenizer
 from shared.importing.numbers.tokenizer_file import as_read
 

@@ -51,7 +51,17 @@ def add(
     ] = None,
     logit_bias: Annotated[float | None, typer.Option(help="The trained bias, of SigLIP.", show_default=False)] = None,
     pooling: Annotated[
-        str, typer.Option(help="How hidden states become one vector, where no file says: mean, cls, lasttoken, max.")
+        str,
+        typer.Option(
+            help="How hidden states become one vector, where no file says: mean, cls, lasttoken, max; "
+            "none takes the graph's own embedding."
+        ),
+    ] = "",
+    family: Annotated[
+        str,
+        typer.Option(
+            metavar="TYPE", help="A known `model_type` that the model is built as, where its config.json names another."
+        ),
     ] = "",
     prompt: Annotated[
         list[str] | None,
@@ -78,8 +88,9 @@ def add(
     root = models or code_root() / "models"
     try:
         from services.trial import probe
-        from shared.importing.families import plan_of
-        from shared.importing.hub_folder import VARIANTS, fetch_hub_folder, open_hub_folder
+        from shared.importing.families import FAMILIES, plan_of
+        from shared.importing.hub_folder import VARIANTS, fetch_hub_folder
+        from shared.importing.layouts import open_hub_folder
         from shared.importing.packages import write_packages
         from shared.importing.plan import LONG_CLIPS, RESIZES, Wishes
     except ModuleNotFoundError as missing:
@@ -87,6 +98,7 @@ def add(
     _check("--variant", variant, VARIANTS)
     _check("--resize", resize, RESIZES)
     _check("--long-clip", long_clip, ("", *LONG_CLIPS))
+    _check("--family", family, ("", *FAMILIES))
     check_name("--name", name)
     check_name("--version", version)
     is_remote = source.startswith(_HUB)
@@ -100,6 +112,7 @@ def add(
         _prompts(prompt or ()),
         resize,
         long_clip,
+        family,
     )
     folder = open_hub_folder(fetch_hub_folder(source.removeprefix(_HUB), variant) if is_remote else Path(source))
     plan = plan_of(folder, wishes)
