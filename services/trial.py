@@ -17,6 +17,7 @@ from sensorium.v1 import content_pb2
 from shared.hosting import results
 from shared.hosting.host import Host
 from shared.inference.encoder import Encoder, Pools
+from shared.inference.fair import FairPool
 from shared.inference.manifest import read_numbers
 from shared.inference.model import Model
 from shared.inference.package import Package
@@ -100,7 +101,7 @@ def _model(package: Package) -> Model:
 
 
 def _host(pool: ThreadPoolExecutor) -> Host:
-    return Host(Pools(pool, pool, 1), Metrics("trial"), _MAX_QUEUE_BATCHES)
+    return Host(Pools(FairPool(pool, 1), pool, 1), Metrics("trial"), _MAX_QUEUE_BATCHES)
 
 
 def _open(package: Package, pool: ThreadPoolExecutor, prompt_name: str = "") -> _Opened:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sensorium.errors import InvalidInput, Reason
 from services.audio.containers import Longer, Part, parts, truncated
 from shared.inference.confined import Decode
+from shared.inference.cpu_time import allow
 
 _FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "MPEG")
 _SUPPORTED = "WAV, FLAC, OGG (Vorbis or Opus) or MP3"
@@ -77,6 +78,7 @@ def _decoded(part: Part, limits: AudioLimits) -> tuple[NDArray[np.float32], int]
         with _Forward(io.BytesIO(part.data)) as file:
             _check_header(file, limits)
             stated, rate = int(file.frames), int(file.samplerate)
+            allow(min(stated, _most(file, limits)) * file.channels)
             if not part.is_mpeg:
                 is_known = stated < _UNKNOWN_FRAMES
                 return (_whole(file) if is_known else _what_is_there(file, limits)), rate

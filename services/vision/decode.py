@@ -22,6 +22,7 @@ from services.vision.pixels import (
     xmp_orientation,
 )
 from shared.inference.confined import Decode, Empty
+from shared.inference.cpu_time import allow
 
 # The formats of the contract by their first bytes. OpenCV knows more; what nobody asked for is not let near a codec.
 _SIGNATURES = {
@@ -89,6 +90,7 @@ def decode(data: bytes, limits: ImageLimits, empty: Empty = np.empty) -> NDArray
         return deep
     with _opened(data, kind) as picture:
         _check_pixels(picture.width, picture.height, limits)
+        allow(picture.width * picture.height)
         try:
             pixels = _by_opencv(data, picture, empty) if _is_plain(data, kind, picture) else _by_pillow(data, picture)
             return upright(pixels, orientation(picture))
@@ -108,6 +110,7 @@ def _deep_tiff(data: bytes, limits: ImageLimits) -> NDArray[np.uint8] | None:
         return None  # several samples a pixel, another depth, or signed
     width, height = tags.get(256, [0])[0], tags.get(257, [0])[0]
     _check_pixels(width, height, limits)
+    allow(width * height)
     try:
         pixels = deep_tiff(data)
     except cv2.error:

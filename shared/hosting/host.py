@@ -30,11 +30,13 @@ from shared.hosting.versions import Versions
 from shared.inference.cache import Cache, Identity, ModelCache
 from shared.inference.cpus import available_cpus
 from shared.inference.encoder import Encoder, Pools
+from shared.inference.fair import FairPool
 from shared.inference.features import Prepared
 from shared.inference.manifest import Manifest
 from shared.inference.model import Model
 from shared.inference.package import Package
 from shared.inference.providers import Execution, read_execution
+from shared.serving.call import caller
 from shared.serving.config import ServerConfig
 from shared.serving.health import Health
 from shared.serving.metrics import Metrics, ModelMetrics
@@ -197,7 +199,11 @@ def _host(config: HostingConfig, metrics: Metrics) -> Iterator[Host]:
         ThreadPoolExecutor(workers, thread_name_prefix="compute") as compute,
     ):
         yield Host(
-            Pools(prepare, compute, workers), metrics, config.max_queue_batches, execution, _cache(config, metrics)
+            Pools(FairPool(prepare, workers, caller), compute, workers),
+            metrics,
+            config.max_queue_batches,
+            execution,
+            _cache(config, metrics),
         )
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 _log = logging.getLogger("sensorium.models")
 
-FOLDER = ".state"  # in the model folder, where no package is looked for
-
 
 @dataclass(slots=True)
 class Choices:
@@ -30,14 +28,14 @@ class Choices:
 
 
 class RepositoryState:
-    """The choices of one service, kept in `<models>/.state/<service>.json`.
+    """The choices of one service, kept in `<models>/.<service>.state.json`.
 
     Several replicas may share the folder: whoever writes last is followed by the others, who look for changes.
     """
 
     def __init__(self, models: Path, service: str) -> None:
         """Reads what is there; nothing, or what cannot be read, counts as no choice."""
-        self._file = models / FOLDER / f"{service}.json"
+        self._file = models / f".{service}.state.json"
         self._stamp = (0, 0)
         self.choices = Choices()
         self.reread()
@@ -66,8 +64,7 @@ class RepositoryState:
         if self._file.is_file() and _read_or_none(self._file) == self.choices:
             return True
         try:
-            self._file.parent.mkdir(exist_ok=True)
-            handle, fresh = tempfile.mkstemp(dir=self._file.parent)
+            handle, fresh = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(_plain(self.choices), file, indent=2)
             os.replace(fresh, self._file)  # noqa: PTH105  # of a path that tempfile made

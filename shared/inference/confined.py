@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference import cpu_time
 from shared.inference.confinement import confine, die_first
 
 # Gives the memory for the array of a result: where it is taken, the result need not be copied. Any: of any type.
@@ -93,6 +94,7 @@ def _be_decoder(channel: int, memory: int, decode: Decode, memory_bytes: int) ->
         region = mmap.mmap(memory, os.fstat(memory).st_size)
         os.close(memory)
         confine(memory_bytes)
+        cpu_time.bound()
         if os.getppid() != 1:  # else the parent died before it was to take us along
             _decode_all(socket.socket(fileno=channel), region, decode)
         code = 0
@@ -117,6 +119,7 @@ def _answer(region: mmap.mmap, length: int, decode: Decode) -> dict[str, Any]:
         return np.frombuffer(region, dtype, count, start).reshape(shape)
 
     try:
+        cpu_time.allow(0)
         made, note = decode(region[:length], empty)
         there = empty(made.shape, made.dtype)
         if made.ctypes.data != there.ctypes.data:
@@ -128,6 +131,8 @@ def _answer(region: mmap.mmap, length: int, decode: Decode) -> dict[str, Any]:
             return {"bug": traceback.format_exc()[-_TRACE_CHARACTERS:]}
         parts = {name: getattr(error, name) for name in ("problem", "reason", "field", "metadata")}
         return {"refused": parts}
+    finally:
+        cpu_time.done()
     return {"dtype": made.dtype.str, "shape": made.shape, "note": note}
 
 

@@ -17,6 +17,7 @@ from sensorium.errors import DeadlineExceeded, SensoriumError
 from shared.inference.admission import Admission
 from shared.inference.cache import ModelCache
 from shared.inference.encoded import Encoded, Ready, joined, recalled, remember
+from shared.inference.fair import FairPool
 from shared.inference.faults import as_bug
 from shared.inference.features import Features, Prepared
 from shared.inference.flights import Asked, Flights
@@ -39,7 +40,7 @@ class Pools:
     workers: how many threads each has, and how many batches run at once.
     """
 
-    prepare: Executor
+    prepare: FairPool
     compute: Executor
     workers: int
 
@@ -169,8 +170,7 @@ class Encoder(Generic[_Input]):
 
         async def job(some: Sequence[_Input]) -> Sequence[_Result | SensoriumError]:
             async with room:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._pools.prepare, _each, do, some, deadline)
+                return await self._pools.prepare.run(_each, do, some, deadline)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -237,9 +237,8 @@ class Encoder(Generic[_Input]):
             if len(items) == 1 and (isinstance(items[0][0], Prepared) or self._is_quick(items[0][0])):
                 ready = self._prepare_all(items, deadline)
             else:
-                loop = asyncio.get_running_loop()
                 async with room:
-                    ready = await loop.run_in_executor(self._pools.prepare, self._prepare_all, items, deadline)
+                    ready = await self._pools.prepare.run(self._prepare_all, items, deadline)
         except asyncio.CancelledError:
             self._observer.dropped("expired" if deadline <= time.monotonic() else "cancelled", len(items))
             raise

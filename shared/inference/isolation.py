@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sensorium.errors import InvalidInput, Reason
 from shared.inference.confined import ALIGNED, REQUEST_BYTES
+from shared.inference.cpu_time import MOST_S
 from shared.inference.nursery import Nursery, bound_times
 
 _ANSWER_BYTES = 65_536
@@ -146,6 +147,8 @@ class _Cell:
             answer = b""
         if not answer:
             code = self._end()
+            if code == -signal.SIGPROF:
+                raise _too_slow()
             if code != -signal.SIGKILL:
                 raise _undecodable(f"crashed the decoder ({_named(code)})")
         return answer
@@ -189,7 +192,8 @@ class _Cell:
         assert self._channel is not None, "it was started"
         self._channel.close()
         code = self._nursery.end(self.pid)
-        reason = reason or ("killed" if code == -signal.SIGKILL else "crash")
+        by_signal: dict[int, Ended] = {-signal.SIGKILL: "killed", -signal.SIGPROF: "timeout"}
+        reason = reason or by_signal.get(code, "crash")
         _log.warning("a decoder ended", extra={"f": {"reason": reason, "exit": _named(code), "file_bytes": self._used}})
         self._channel, self.pid = None, 0
         self._on_end(reason)
@@ -202,6 +206,15 @@ def _named(code: int) -> str:
 
 def _undecodable(problem: str) -> InvalidInput:
     return InvalidInput(f"{problem}; send a file of another encoder", reason=Reason.MEDIA_UNDECODABLE, field="data")
+
+
+def _too_slow() -> InvalidInput:
+    return InvalidInput(
+        f"takes more of a CPU to decode than its pixels or samples may, {MOST_S:g} s at most; save it as a plain file",
+        reason=Reason.MEDIA_TOO_LARGE,
+        field="data",
+        metadata={"limit": f"{MOST_S:g}", "unit": "seconds"},
+    )
 
 
 def _too_large(limit: int) -> InvalidInput:

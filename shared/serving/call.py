@@ -29,6 +29,7 @@ class Call:
     default_deadline_s: what each message of such a stream gets.
     stated_priority: what the caller's `x-priority` said.
     tenant: for whom it is, where tokens say so.
+    peer: from where it comes, as gRPC says it.
     items: what counts its items; None outside of a server.
     """
 
@@ -39,6 +40,7 @@ class Call:
     default_deadline_s: float = 30.0
     authorization: str = field(default="", repr=False)  # a secret
     tenant: str = ""
+    peer: str = ""
     items: CallItems | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -76,6 +78,12 @@ def current_call() -> Call:
     return _CURRENT.get()
 
 
+def caller() -> str:
+    """Returns for whom the running call is: its tenant, or else the address that it comes from; "" without a call."""
+    call = _CURRENT.get(None)
+    return "" if call is None else call.tenant or call.peer.rpartition(":")[0]
+
+
 def enter_call(call: Call) -> None:
     """Makes `call` the current one for the running task."""
     _CURRENT.set(call)
@@ -97,6 +105,7 @@ def read_call(
         stated_priority=metadata.get("x-priority", "interactive").lower(),
         default_deadline_s=default_deadline_s,
         authorization=metadata.get("authorization", ""),
+        peer=context.peer() or "",
     )
 
 

@@ -19,6 +19,7 @@ from sensorium.errors import InvalidInput, SensoriumError
 from shared.inference.cache import Cache, Identity, ModelCache
 from shared.inference.encoded import Encoded
 from shared.inference.encoder import Encoder, Pools
+from shared.inference.fair import FairPool
 from shared.inference.features import Features, Prepared
 from shared.inference.model import Model
 from shared.inference.package import open_package
@@ -131,7 +132,7 @@ async def cached(folder: Path, max_bytes: int = 1_000_000, max_queue_batches: in
             model,
             Thing.prepare,
             Thing((0.5,)),
-            Pools(prepare, compute, 1),
+            Pools(FairPool(prepare, 1), compute, 1),
             max_queue_batches=max_queue_batches,
             observer=observer,
             cache=ModelCache(cache, partial(fingerprint, model), Identity(Thing.identify, lambda _: 0), observer),

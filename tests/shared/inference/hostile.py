@@ -14,6 +14,7 @@ import numpy as np
 
 from sensorium.errors import InvalidInput, Reason
 from shared.inference.confined import Decode
+from shared.inference.cpu_time import allow
 
 
 def set_up(note: int) -> Decode:
@@ -22,8 +23,9 @@ def set_up(note: int) -> Decode:
         b"segfault": lambda: ctypes.string_at(0),
         b"abort": os.abort,
         b"exit": lambda: os._exit(3),
-        b"hang": lambda: _turn(60),
-        b"slow": lambda: _turn(0.5),
+        b"hang": lambda: _turn(60, units=10**9),
+        b"slow": lambda: _turn(0.5, units=10**9),
+        b"spin": lambda: _turn(60),
         b"bloat": lambda: np.ones(1 << 30, np.uint8),
         b"bug": lambda: 1 // 0,
         b"nonsense": lambda: _say(b'{"dtype": "O", "shape": [1]}'),
@@ -41,7 +43,8 @@ def set_up(note: int) -> Decode:
     return decode
 
 
-def _turn(seconds: float) -> None:
+def _turn(seconds: float, units: int = 0) -> None:
+    allow(units)
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass

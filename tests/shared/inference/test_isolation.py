@@ -111,6 +111,7 @@ def test_what_a_decoder_refuses_is_raised_with_all_that_it_said(isolation: Isola
         (b"abort", "crashed the decoder (SIG", Reason.MEDIA_UNDECODABLE, "crash"),
         (b"exit", "crashed the decoder (exit code 3)", Reason.MEDIA_UNDECODABLE, "crash"),
         (b"hang", "took more than 1 s to decode", Reason.MEDIA_UNDECODABLE, "timeout"),
+        (b"spin", "takes more of a CPU to decode than its pixels", Reason.MEDIA_TOO_LARGE, "timeout"),
         (b"bloat", "takes more than 100 MB of memory to decode", Reason.MEDIA_TOO_LARGE, "memory"),
         (b"nonsense", "made the decoder answer nonsense", Reason.MEDIA_UNDECODABLE, "crash"),
         (b"beyond", "made the decoder answer nonsense", Reason.MEDIA_UNDECODABLE, "crash"),
