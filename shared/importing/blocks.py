@@ -41,10 +41,8 @@ def _in_blocks(model: onnx.ModelProto, node: onnx.NodeProto, weight: NDArray[Any
     depth, width = weight.shape
     codes, scales = _rounded(weight)
     names = [f"{node.output[0]}_codes", f"{node.output[0]}_scales"]
-    stored = (codes, scales)
-    model.graph.initializer.extend(
-        numpy_helper.from_array(each, name) for each, name in zip(stored, names, strict=True)
-    )
+    model.graph.initializer.append(numpy_helper.from_array(codes, names[0]))
+    model.graph.initializer.append(numpy_helper.from_array(scales, names[1]))
     return helper.make_node(
         "MatMulNBits",
         [node.input[0], *names],

@@ -68,8 +68,8 @@ def held(package: Package, run: Run) -> float | None:
         raise package_error(
             label,
             manifest.graph,
-            f"is not computed rightly here: the cosine to what its int8 weights say is {cosine:.4f}, "
-            f"under {least:.4f}. The 8-bit arithmetic of {package.provider} on this machine is at fault: serve fp32 here",
+            f"is not computed rightly here; the cosine to what its weights say is {cosine:.4f}, under {least:.4f}: "
+            f"the 8-bit arithmetic of {package.provider} on this machine is at fault: serve fp32 here",
         )
     if cosine < good:
         facts = {"model": manifest.id, "quantized_cosine": round(cosine, 6), "expected": round(good, 6)}

@@ -68,7 +68,7 @@ async def test_describe_says_how_rightly_an_int8_model_is_computed(package: Pack
 
 
 def test_a_machine_that_computes_an_int8_model_wrongly_refuses_it(package: Package) -> None:
-    with pytest.raises(FailedPrecondition, match=r"not computed rightly here: the cosine .* is 0\.9[0-8]\d\d"):
+    with pytest.raises(FailedPrecondition, match=r"not computed rightly here; the cosine .* is 0\.9[0-8]\d\d"):
         probe(off_by(package, 0.3))
 
 
