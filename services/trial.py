@@ -16,23 +16,29 @@ from sensorium.errors import FailedPrecondition, Reason, SensoriumError
 from sensorium.v1 import content_pb2
 from shared.hosting import results
 from shared.hosting.host import Host
+from shared.importing.exact import vouch
 from shared.inference.encoder import Encoder, Pools
 from shared.inference.fair import FairPool
 from shared.inference.manifest import read_numbers
 from shared.inference.model import Model
-from shared.inference.package import Package
+from shared.inference.package import Package, open_package
 from shared.inference.providers import Execution
 from shared.serving.metrics import Metrics
 
 _TIMEOUT_S = 600.0
 _MAX_QUEUE_BATCHES = 1_000
+_SENTENCES = (
+    "A cat sleeps on the warm roof of an old car.",
+    "How do I change the password of my account?",
+    "Prices rose by 3.5 percent in the second quarter, the bank said on Tuesday.",
+)
 
 # Any: each modality has an input of its own, which `make` turns a text or the path of a file into.
 _Opened = tuple[Encoder[Any], Callable[[str | Path], Any]]
 
 
 def probe(package: Package) -> None:
-    """Opens the package in the service of its modality, which warms it up.
+    """Opens the package in the service of its modality, which warms it up; an int8 one is vouched for (see `vouch`).
 
     Raises:
         FailedPrecondition: PACKAGE_INVALID; the graph does not fit the manifest or preprocessing.
@@ -43,7 +49,9 @@ def probe(package: Package) -> None:
 
             open_fusion(package, _host(pool))
         else:
-            _open(package, pool)
+            encoder, _ = _open(package, pool)
+            if vouch(package, _samples(package, encoder)) is not package:
+                _open(open_package(package.folder), pool)  # so that one whose answers are wrong here is refused
 
 
 def encode(package: Package, inputs: Sequence[str | Path], prompt_name: str = "") -> NDArray[np.float32]:
@@ -78,6 +86,13 @@ def feeds(
             except SensoriumError as error:
                 raise error.under(f"items[{place}]") from None
             yield [model.feeds([row]) for row in prepared.rows]
+
+
+def _samples(package: Package, encoder: Encoder[Any]) -> Sequence[Mapping[str, NDArray[Any]]]:
+    """Returns what an encoder's graph is given for a few inputs of no user."""
+    if package.manifest.modality == "text":
+        return [each for batches in feeds(package, _SENTENCES) for each in batches]
+    return [_model(package).feeds([encoder.sample])]
 
 
 async def _encoded(encoder: Encoder[Any], inputs: Sequence[Any]) -> NDArray[np.float32]:

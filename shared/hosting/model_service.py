@@ -88,6 +88,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             fingerprint=package.fingerprint,
             precision=package.precision,
             provider=package.provider,
+            quantized_cosine=encoder.quantized_cosine,
             licence=manifest.licence,
             source=manifest.source,
             is_default=loaded and self._repository.is_default(manifest),

@@ -33,6 +33,10 @@ class Report:
         package = encoder.package
         runs = {"precision": package.precision, "provider": package.provider}
         facts = {"model": manifest.id, "space": manifest.space, "bytes": size_bytes, "ms": round(1000 * seconds)}
+        if encoder.quantized_cosine is not None:
+            runs["quantized_cosine"] = f"{encoder.quantized_cosine:.6f}"
+        elif package.precision == "int8":
+            _log.warning("an int8 model keeps no reference: add it again", extra={"f": {"model": manifest.id}})
         _log.info("model loaded", extra={"f": {**facts, **runs}})
 
     def went(self, encoder: Encoder[Any], reason: Unload) -> None:

@@ -1,39 +1,31 @@
-"""Makes an int8 package of one in fp32, by calibration on real inputs, and measures what that costs."""
+"""Makes an int8 package of one in fp32, and measures on real inputs what that costs."""
 
 from __future__ import annotations
 
 import json
-import logging
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from shared.importing.graph import Graph, read_graph
 from shared.importing.hub_folder import HubFolder, import_error
 from shared.importing.packages import copied, made_file
+from shared.importing.ways import MIXING, WAYS, Feeds, Way, quantized_graph
 from shared.inference.package import Package
 from shared.inference.session import Session
 
-Feeds = Mapping[str, NDArray[Any]]  # Any: inputs of whatever type
 Rows = NDArray[np.float32]
 
 LEAST_INPUTS = 8
 _HELD_OUT = 4  # every fourth input is kept from calibration, and measured on
 
-# The products of matrices, and the tables of embeddings, which are half of a small text model. Norms, softmax and GELU
-# stay in fp32: int8 there cost MiniLM's cosine 0.0008 and won no time.
-_OPS = ["MatMul", "Gemm", "Conv", "Gather"]
-_QUANTIZED = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger")
+_QUANTIZED = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "MatMulNBits")
 _MOST_BYTES = 1_900_000_000  # of a graph with its weights: protobuf ends at 2 GiB
 _WARM_UP_RUNS, _TIMED_RUNS = 2, 40
 
@@ -45,9 +37,11 @@ class Fidelity:
     minimum_cosine, mean_cosine: of the two vectors of an input.
     largest_pair_change: of the cosine of a pair, each model in its own space.
     neighbour_agreement: the share of inputs whose nearest neighbour among all inputs stays the same.
-    size_ratio: bytes of int8 to bytes of fp32; latency_ratio: the same of the median time of one run on one CPU.
+    size_ratio: bytes of int8 to bytes of fp32; fp32_ms, int8_ms: median time of one run of one input on one CPU, by
+        turns; latency_ratio: of the second to the first.
     """
 
+    way: Way
     calibration_count: int
     held_out_count: int
     minimum_cosine: float
@@ -55,7 +49,18 @@ class Fidelity:
     largest_pair_change: float
     neighbour_agreement: float
     size_ratio: float
+    fp32_ms: float
+    int8_ms: float
     latency_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """See `Fidelity`."""
+
+    size_ratio: float
+    fp32_ms: float
+    int8_ms: float
 
 
 def split(inputs: Sequence[str | Path]) -> tuple[Sequence[str | Path], Sequence[str | Path]]:
@@ -94,39 +99,38 @@ def check_quantizable(package: Package) -> None:
 
 
 def write_quantized(
-    package: Package, target: Path, batches: Iterator[Feeds], *, per_channel: bool, same_space: bool
+    package: Package, target: Path, way: Way, batches: Iterator[Feeds], *, per_channel: bool, same_space: bool
 ) -> None:
-    """Writes the package `target` (`<name>/<version>`) with the graph in int8 (QDQ, static), and all else as it was.
+    """Writes the package `target` (`<name>/<version>`) with the graph in int8, and all else as it was.
 
-    batches: what calibration runs on, one after the other.
+    batches: what calibration runs on, one after the other, where the way calibrates.
 
     Raises:
-        FailedPrecondition: onnxruntime cannot quantize the graph.
+        FailedPrecondition: the graph cannot be quantized in that way.
     """
     manifest = json.loads(package.path("manifest.json").read_text(encoding="utf-8"))
     replaced = _graph_of(package).files  # its weights lie in the new one
     files = {name: copied(package.path(name), target / name) for name in manifest["files"] if name not in replaced}
-    data = _quantized_graph(package, batches, per_channel=per_channel)
+    data = quantized_graph(package.path(package.manifest.graph), way, batches, per_channel=per_channel)
     files[package.manifest.graph] = made_file(data, target / package.manifest.graph)
     name, version = target.parent.name, target.name
     source = f"{package.manifest.source or package.manifest.id}; {package.manifest.id} quantized to int8"
     space = package.manifest.space if same_space else f"{name}@{version}"
     manifest |= {"name": name, "version": version, "space": space, "precision": "int8", "source": source}
+    if way in MIXING:
+        manifest["limits"] = {**manifest["limits"], "max_batch_items": 1}
     _write_manifest(target, {**manifest, "files": files})
 
 
 def note(target: Path, fidelity: Fidelity, *, per_channel: bool) -> None:
     """Keeps in the manifest of a quantized package how it was made, and what was measured."""
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
-    facts = {"method": "static QDQ, uint8 activations, int8 weights", "per_channel": per_channel, **asdict(fidelity)}
+    facts = {"method": WAYS[fidelity.way], "per_channel": per_channel, **asdict(fidelity)}
     _write_manifest(target, {**manifest, "training": {**manifest.get("training", {}), "quantization": facts}})
 
 
-def compare(exact: Rows, other: Rows, calibration_count: int, ratios: tuple[float, float]) -> Fidelity:
-    """Returns the fidelity of vectors (n, dim) of length 1: those of calibration first, then those held out.
-
-    ratios: of size and of latency.
-    """
+def compare(way: Way, exact: Rows, other: Rows, calibration_count: int, costs: Costs) -> Fidelity:
+    """Returns the fidelity of vectors (n, dim) of length 1: those of calibration first, then those held out."""
     start, count = calibration_count, len(exact)
     held = exact[start:], other[start:]
     cosines = (held[0].astype(np.float64) * held[1]).sum(1)
@@ -138,19 +142,22 @@ def compare(exact: Rows, other: Rows, calibration_count: int, ratios: tuple[floa
         others[np.arange(count - start), itself] = -np.inf
         nearest.append(others.argmax(1))
     return Fidelity(
+        way=way,
         calibration_count=start,
         held_out_count=count - start,
         minimum_cosine=round(float(cosines.min()), 6),
         mean_cosine=round(float(cosines.mean()), 6),
         largest_pair_change=round(float(np.abs(pairs[0] - pairs[1]).max()), 6),
         neighbour_agreement=round(float((nearest[0] == nearest[1]).mean()), 4),
-        size_ratio=round(ratios[0], 4),
-        latency_ratio=round(ratios[1], 4),
+        size_ratio=round(costs.size_ratio, 4),
+        fp32_ms=round(costs.fp32_ms, 3),
+        int8_ms=round(costs.int8_ms, 3),
+        latency_ratio=round(costs.int8_ms / costs.fp32_ms, 4),
     )
 
 
-def ratios(package: Package, quantized: Package, batches: Sequence[Feeds]) -> tuple[float, float]:
-    """Returns the sizes' and the latencies' ratio, int8 to fp32; runs alternate, so that a busy machine slows both."""
+def costs(package: Package, quantized: Package, batches: Sequence[Feeds]) -> Costs:
+    """Returns what the two take; their runs alternate, so that a busy machine slows both."""
     sessions = [Session(each, each.manifest.graph, each.manifest.output) for each in (package, quantized)]
     seconds: tuple[list[float], list[float]] = ([], [])
     for at in range(-_WARM_UP_RUNS, _TIMED_RUNS):
@@ -161,62 +168,15 @@ def ratios(package: Package, quantized: Package, batches: Sequence[Feeds]) -> tu
                 kept.append(time.perf_counter() - started)
     both = (package, quantized)
     exact, other = (sum(each.path(name).stat().st_size for name in each.manifest.files) for each in both)
-    return other / exact, float(np.median(seconds[1]) / np.median(seconds[0]))
+    return Costs(other / exact, *(1000 * float(np.median(each)) for each in seconds))
 
 
-class _Reader:
-    """What onnxruntime's calibration reads from: one batch after the other, then None."""
-
-    def __init__(self, batches: Iterator[Feeds]) -> None:
-        self._batches = batches
-
-    def get_next(self) -> Feeds | None:
-        return next(self._batches, None)
-
-
-def _quantized_graph(package: Package, batches: Iterator[Feeds], *, per_channel: bool) -> bytes:
-    graph = package.path(package.manifest.graph)
-    with tempfile.TemporaryDirectory(prefix="quantizing-") as folder, _quiet():
-        prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "made.onnx"
-        try:
-            _fold(graph, prepared)
-            quantize_static(
-                prepared,
-                made,
-                _Reader(batches),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=_OPS,
-                per_channel=per_channel,
-                activation_type=QuantType.QUInt8,  # with int8 weights; both int8 ran 5× slower on AVX-512 VNNI
-                weight_type=QuantType.QInt8,
-            )
-        except Exception as fault:  # noqa: BLE001  # onnxruntime's errors share no public base
-            raise import_error(str(graph), f"cannot be quantized: {str(fault)[:200]}") from None
-        return made.read_bytes()
-
-
-def _fold(graph: Path, folded: Path) -> None:
-    """Writes the graph with constants folded and its weights inside.
-
-    `quant_pre_process` of onnxruntime 1.24 does the same but fails with onnx 1.23.
-    """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(folded)
-    options.log_severity_level = 3
-    whole = onnx.load(graph).SerializeToString()  # from the file, what is written would refer to weights beside it
-    onnxruntime.InferenceSession(whole, options, providers=["CPUExecutionProvider"])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps onnxruntime's quantization from logging what it leaves in fp32."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+def best(found: Sequence[Fidelity], minimum_cosine: float) -> Fidelity:
+    """Returns the fastest of those whose least cosine is high enough; where none is, the one nearest to fp32."""
+    good = [each for each in found if each.minimum_cosine >= minimum_cosine]
+    if good:
+        return min(good, key=lambda each: each.int8_ms)
+    return max(found, key=lambda each: each.minimum_cosine)
 
 
 def _graph_of(package: Package) -> Graph:

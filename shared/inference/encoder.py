@@ -109,6 +109,11 @@ class Encoder(Generic[_Input]):
         return self._model.package
 
     @property
+    def quantized_cosine(self) -> float | None:
+        """See `Model`."""
+        return self._model.quantized_cosine
+
+    @property
     def sample(self) -> Features:
         """A row as the graph takes it: which arrays there are, of which shapes and types. That of the canary."""
         return self._model.taken(self._canary[0])

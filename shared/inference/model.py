@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference import reference
 from shared.inference.features import Features
 from shared.inference.manifest import package_error
 from shared.inference.package import Package
@@ -31,6 +32,9 @@ class Model:
     pad_multiple: lengths are padded up to a multiple of this, which bounds the number of shapes.
     max_length: but never beyond this; 0 for no bound.
     execution: what the server can and wants to run graphs with.
+
+    quantized_cosine: of an int8 graph, the least cosine of what this machine computes to what the weights say; None
+        where the package keeps nothing to tell it by.
 
     `package` is the package as it runs. Where the provider compiles each shape, batches are filled up to one of few
     sizes, and the first batch of a shape pays for it: at load that is the canary's alone.
@@ -55,6 +59,7 @@ class Model:
         self._wide = Session(package, manifest.graph, manifest.output, threads=threads) if threads > 1 else None
         # One product of matrices for each text: not worth a lower precision.
         self._head = Session(package, manifest.head, HEAD_OUTPUT) if manifest.head else None
+        self.quantized_cosine = reference.held(self.package, self._session.run)
         self._is_pooled = manifest.pooling != NONE
         self._taken = self._session.input_names | ({"attention_mask", "pooling_mask"} if self._is_pooled else set())
 

@@ -12,7 +12,7 @@ import pytest
 
 from sensorium.cli import main
 from services.trial import encode
-from shared.importing.quantizing import compare
+from shared.importing.quantizing import Costs, compare
 from shared.inference.package import open_package
 from tests.conformance import exports
 
@@ -47,7 +47,7 @@ def report(captured: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_an_int8_package_is_written_measured_and_of_a_space_of_its_own(
     models: Path, sentences: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert quantize(models, "tiny-text", sentences, "--json") == 0
+    assert quantize(models, "tiny-text", sentences, "--way", "static", "--json") == 0
     facts = report(capsys)
     assert (facts["package"], facts["of"]) == ("tiny-text-int8@1", "tiny-text@1")
     assert (facts["calibration_count"], facts["held_out_count"]) == (9, 3)
@@ -64,8 +64,24 @@ def test_an_int8_package_is_written_measured_and_of_a_space_of_its_own(
     assert kept["minimum_cosine"] == facts["minimum_cosine"]
 
 
-def test_a_vector_of_an_int8_package_depends_on_its_own_input_alone(models: Path, sentences: Path) -> None:
+def test_every_way_is_measured_and_the_fastest_that_is_near_enough_is_kept(
+    models: Path, sentences: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert quantize(models, "tiny-text", sentences, "--json") == 0
+    facts = report(capsys)
+    assert ([each["way"] for each in facts["ways"]], facts["failed"]) == (["static", "weights", "dynamic"], {})
+    good = [each for each in facts["ways"] if each["minimum_cosine"] >= 0.99]
+    assert facts["int8_ms"] == min(each["int8_ms"] for each in good)
+    (weights,) = (each for each in good if each["way"] == "weights")
+    assert weights["minimum_cosine"] > 0.999
+    kept = json.loads((models / "tiny-text-int8" / "1" / "manifest.json").read_text())
+    assert kept["training"]["quantization"]["way"] == facts["way"]
+    assert "reference.npz" in kept["files"]
+
+
+@pytest.mark.parametrize("way", ["static", "weights", "dynamic"])
+def test_a_vector_of_an_int8_package_depends_on_its_own_input_alone(models: Path, sentences: Path, way: str) -> None:
+    assert quantize(models, "tiny-text", sentences, "--way", way, "--json") == 0
     package = open_package(models / "tiny-text-int8" / "1")
     alone = np.concatenate([encode(package, [text]) for text in TEXTS])
     assert np.abs(encode(package, TEXTS) - alone).max() < 1e-5
@@ -74,7 +90,7 @@ def test_a_vector_of_an_int8_package_depends_on_its_own_input_alone(models: Path
 def test_under_the_minimum_nothing_is_kept_unless_it_is_forced(
     models: Path, sentences: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    strict = ("--minimum-cosine", "1", "--no-per-channel")
+    strict = ("--minimum-cosine", "1", "--no-per-channel", "--way", "static")
     assert quantize(models, "tiny-text", sentences, *strict) == 1
     assert "is not kept: its least cosine to fp32 is 0.9" in capsys.readouterr().err
     assert [path.name for path in models.iterdir()] == ["tiny-text"]
@@ -121,13 +137,15 @@ def test_a_package_that_is_there_is_not_overwritten(
 ) -> None:
     assert quantize(models, "tiny-text", sentences, "--name", "tiny-text") == 2
     assert "is there already; give another --name or --version" in capsys.readouterr().err
+    assert quantize(models, "tiny-text", sentences, "--way", "magic") == 2
+    assert "--way: 'magic' is none of auto, static, weights, dynamic" in capsys.readouterr().err
 
 
 def test_fidelity_is_of_the_held_out_rows_and_neighbours_are_looked_for_among_all() -> None:
     exact = np.eye(4, dtype=np.float32)[[0, 1, 0, 1]]
     other = exact.copy()
     other[3] = [0.8, 0.6, 0, 0]  # now nearer to the rows 0 and 2 than to row 1
-    found = compare(exact, other, 2, (0.25, 0.5))
+    found = compare("static", exact, other, 2, Costs(0.25, 2, 1))
     assert (found.calibration_count, found.held_out_count) == (2, 2)
     assert (found.minimum_cosine, found.mean_cosine) == (0.6, 0.8)
     assert (found.largest_pair_change, found.neighbour_agreement) == (0.8, 0.5)
