@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
@@ -11,6 +12,7 @@ import grpc.aio
 from sensorium.channel import Metadata, call, open_channel
 from sensorium.credentials import PemFile, channel_credentials, token_header
 from sensorium.errors import SensoriumError, Unavailable
+from sensorium.handshake import tls_fault
 from sensorium.options import CallOptions, check_names, header, refusal_of_size
 from sensorium.retries import persistently
 from sensorium.status import from_rpc_error
@@ -50,6 +52,7 @@ class Caller:
         credentials = channel_credentials(ca, cert, key)
         is_encrypted = credentials is not None
         self.timeout_s, self.max_tries = timeout_s, max_tries
+        self._address, self._pem_files, self._was_answered = address, (ca, cert, key), False
         self._metadata = [*metadata]
         if token:
             sent = token_header(token, address, is_encrypted=is_encrypted, insecure_token=insecure_token)
@@ -79,7 +82,19 @@ class Caller:
             return await call(method, request, timeout_s=left_s, metadata=metadata)
 
         timeout_s = options.get("timeout_s", self.timeout_s)
-        return await persistently(attempt, timeout_s, options.get("max_tries", self.max_tries))
+        try:
+            answer = await persistently(attempt, timeout_s, options.get("max_tries", self.max_tries))
+        except Unavailable as error:
+            if self._was_answered or error.metadata:  # an answer of ours, which says what is down
+                raise
+            raise await self._explained(error) from None
+        self._was_answered = True
+        return answer
+
+    async def _explained(self, error: Unavailable) -> Unavailable:
+        """Returns the error of a server that never answered, with what is wrong where that is TLS."""
+        fault = await asyncio.to_thread(tls_fault, self._address, *self._pem_files)
+        return Unavailable(f"a server is at {self._address}, and {fault}") if fault else error
 
     def outgoing(self, options: CallOptions) -> Metadata:
         """Returns the metadata of a call; raises InvalidInput where an option cannot be a header."""

@@ -95,7 +95,8 @@ async def test_a_peer_that_is_down_and_spaces_that_differ() -> None:
     text, vision, audio = text_peer(), vision_peer(space="other@1"), audio_peer()
     async with started(text, vision), orchestrator(text, vision, audio) as address:
         findings = await diagnosed(address)
-        while findings["embed image"].state != "ok":  # until both were listed; bounded by the test's own limit
+        # Until both were listed; bounded by the test's own limit.
+        while {findings["embed image"].state, findings["embed text"].state} != {"ok"}:
             findings = await diagnosed(address)
 
     assert findings["audio service"].state == "failed"

@@ -18,8 +18,10 @@ import pytest
 import sensorium
 from sensorium.cli.mesh import Mesh, MeshError, running_mesh
 from sensorium.cli.processes import ServiceProcess
+from sensorium.cli.securing import secured
 from sensorium.cli.supervise import Supervisor
-from sensorium.errors import FailedPrecondition
+from sensorium.errors import FailedPrecondition, Unavailable
+from tests.certificates import Authority
 from tests.clients.cli.conftest import Run
 
 SHIPPED = Path(__file__).resolve().parents[3] / "models"
@@ -222,3 +224,32 @@ def test_without_the_services_the_commands_that_need_them_say_so(command: str) -
     assert done.returncode == 3
     assert "the services are not installed here" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_secured_mesh_is_one_command_away_and_says_what_a_caller_lacks(tmp_path: Path, run: Run) -> None:
+    security = secured(tmp_path / "tls", tmp_path / "tokens")
+    with running_mesh(start_timeout_s=30.0, security=security) as mesh:
+        address = f"localhost:{mesh.address.rpartition(':')[2]}"
+        embedded = run("embed", "hello", "--address", address, *security.client, "--json")
+        assert embedded.code == 0, embedded.err
+        plain = run("embed", "hello", "--address", address)
+        assert (plain.code, "the server speaks TLS" in plain.err, "--ca" in plain.err) == (3, True, True)
+        other = Authority("another")
+        (tmp_path / "other.pem").write_bytes(other.pem)
+        wrong = run("embed", "hello", "--address", address, "--ca", tmp_path / "other.pem")
+        assert (wrong.code, "of another authority" in wrong.err) == (3, True)
+        nobody = run("embed", "hello", "--address", address, "--ca", tmp_path / "tls" / "ca.pem")
+        assert (nobody.code, "send a token" in nobody.err) == (4, True)
+        with (
+            sensorium.Client(address) as client,
+            pytest.raises(Unavailable, match=r"the server speaks TLS.*--ca FILE \(ca= in Python\)"),
+        ):
+            client.describe()
+    again = secured(tmp_path / "tls", tmp_path / "tokens")
+    assert again.client == security.client, "what is there is used again"
+
+
+def test_a_client_of_tls_is_told_of_a_mesh_that_speaks_plain_text(mesh: Mesh, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(Authority("any").pem)
+    told = run("status", "--address", mesh.address, "--ca", tmp_path / "ca.pem")
+    assert (told.code, "the server does not speak TLS" in told.err) == (3, True)

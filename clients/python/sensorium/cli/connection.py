@@ -13,6 +13,7 @@ from sensorium.cli.failures import UsageFault
 from sensorium.cli.login import current_login
 from sensorium.credentials import channel_credentials, token_header
 from sensorium.errors import Unavailable
+from sensorium.handshake import tls_fault
 
 
 @contextlib.contextmanager
@@ -55,6 +56,10 @@ def reaching(address: str) -> Iterator[None]:
     except Unavailable as error:
         if error.metadata:  # an answer of ours, which names the service that is down
             raise
+        login = current_login()
+        fault = tls_fault(address, login.get("ca"), login.get("cert"), login.get("key"))
+        if fault:
+            raise Unavailable(f"a server is at {address}, and {fault}") from None
         raise Unavailable(
             f"no mesh answers at {address}; start one with `sensorium up`, or name another with --address "
             f"or SENSORIUM_ADDR ({error.problem})"

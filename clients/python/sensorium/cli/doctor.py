@@ -17,12 +17,13 @@ from sensorium.cli import options
 from sensorium.cli.connection import authorized
 from sensorium.cli.diagnosis.calls import check_health, check_mesh, check_token
 from sensorium.cli.diagnosis.finding import Finding
-from sensorium.cli.diagnosis.reach import SocketAddress, Tls, check_clock, check_tls, connect, resolve
+from sensorium.cli.diagnosis.reach import Tls, check_clock, check_tls, connect, resolve
 from sensorium.cli.diagnosis.trial import check_modalities
 from sensorium.cli.failures import OK, SOME_FAILED, UsageFault
 from sensorium.cli.login import current_login
 from sensorium.cli.output import console, print_json, table
 from sensorium.errors import InvalidInput
+from sensorium.handshake import SocketAddress
 from sensorium.targets import Target, read_target
 from sensorium.v1.content_pb2 import Modality
 from sensorium.v1.orchestrator_pb2 import DescribeResponse

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sensorium.cli.packages import served_by
 from sensorium.cli.processes import MeshError, ServiceProcess
+from sensorium.cli.securing import Security
 
 __all__ = ["Mesh", "MeshError", "ServiceProcess", "running_mesh"]
 
@@ -52,6 +53,7 @@ def running_mesh(
     start_timeout_s: float = 60.0,
     on_exit: Callable[[ServiceProcess], None] | None = None,
     on_state: OnState | None = None,
+    security: Security | None = None,
 ) -> Iterator[Mesh]:
     """Runs the five services until the block is left, and yields once all of them answer.
 
@@ -63,6 +65,7 @@ def running_mesh(
     start_timeout_s: how long all services together may take until they answer.
     on_exit: told, from another thread, of every process that ends, also of those that end because they should.
     on_state: told of every service that is now `starting`, `serving`, `stopping` or `stopped`.
+    security: what secures it; None leaves that to this process's environment.
 
     Raises:
         MeshError: the services' code is not here, no package is for an encoder, or one of the services does not start;
@@ -75,6 +78,8 @@ def running_mesh(
         services: list[ServiceProcess] = []
 
         def launch(name: str, place: tuple[str, int, int], environ: Mapping[str, str]) -> None:
+            if security is not None:
+                environ = {**environ, **(security.orchestrator if name == "orchestrator" else security.encoders)}
             services.append(ServiceProcess(name, place, environ, folder / f"{name}.log", on_exit))
             told(services[-1], "starting")
 

@@ -45,17 +45,22 @@ def new(
     """Make a token. It is printed this once; what a server keeps is its SHA-256, from which nobody gets it back."""
     if not re.fullmatch("[!-~]{1,128}", tenant) or tenant.startswith("#"):
         raise UsageFault(f"--tenant {tenant!r}: give 1 to 128 visible ASCII characters, without # in front")
-    token = _PREFIX + secrets.token_urlsafe(_BYTES)
-    line = f"{tenant} {role} {hashlib.sha256(token.encode()).hexdigest()}"
+    token, line = made(tenant, role)
     if file is None:
         say("the token is below; the line for the server's file of tokens is:")
         say(line)
     else:
-        _append(file, line)
+        append(file, line)
     print(token)
 
 
-def _append(file: Path, line: str) -> None:
+def made(tenant: str, role: Role) -> tuple[str, str]:
+    """Returns a new token, and the line of a server's file that lets in who sends it."""
+    token = _PREFIX + secrets.token_urlsafe(_BYTES)
+    return token, f"{tenant} {role} {hashlib.sha256(token.encode()).hexdigest()}"
+
+
+def append(file: Path, line: str) -> None:
     """Adds a line to a file, which is made for its owner alone."""
     try:
         with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as opened:

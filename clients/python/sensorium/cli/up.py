@@ -21,12 +21,14 @@ from sensorium.cli import options
 from sensorium.cli.mesh import Mesh, MeshError, running_mesh
 from sensorium.cli.output import table
 from sensorium.cli.processes import ServiceProcess
+from sensorium.cli.securing import Security, secured
 from sensorium.cli.supervise import Supervisor
 
 EPILOG = options.examples(
     "sensorium up",
     "sensorium up --port 9000 --models ./my-models --log-dir ./logs",
     "sensorium up --host 0.0.0.0   (others may call the orchestrator; the encoders stay private)",
+    "sensorium up --tls --tokens tokens   (a secured mesh to try out; says how to call it)",
 )
 _STYLES = {"serving": "green", "starting": "yellow", "stopping": "yellow", "stopped": "dim"}
 
@@ -52,6 +54,21 @@ def up(
     models: _Models = None,
     log_dir: _LogDir = None,
     start_timeout: Annotated[float, typer.Option(min=1, help="Seconds until all services must answer.")] = 60.0,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="TLS on every hop, with certificates of an authority made to try it out.")
+    ] = False,
+    tls_dir: Annotated[
+        Path, typer.Option(metavar="DIR", file_okay=False, help="Where --tls keeps authority, certificates and keys.")
+    ] = Path("sensorium-tls"),
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Let in who sends a token of this file; one that is not there is made, with a token in FILE.token.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the whole mesh on this machine: five services, each a process, that are started again when they die.
 
@@ -59,6 +76,7 @@ def up(
 
     Ctrl-C, SIGTERM or a closed terminal drains it: calls that run come to their end. A second one ends them at once.
     """
+    security = secured(tls_dir if tls else None, tokens) if tls or tokens else None
     board = _Board()
     supervisor = Supervisor(board.note)
     with _signals(board, supervisor), board.shown():
@@ -71,9 +89,13 @@ def up(
                 start_timeout_s=start_timeout,
                 on_exit=supervisor.events.put,
                 on_state=board.note,
+                security=security,
             ) as mesh:
                 port = mesh.service("orchestrator").port
-                board.say(f"the mesh answers at localhost:{port}; the logs are in {mesh.log_dir}{_without(mesh)}")
+                board.say(
+                    f"the mesh answers at localhost:{port}; the logs are in {mesh.log_dir}{_without(mesh)}"
+                    f"{_how_to_call(port, security)}"
+                )
                 if not supervisor.keep(mesh):
                     raise MeshError(f"the orchestrator does not stay up; see {mesh.services[-1].log}")
         except MeshError:
@@ -87,6 +109,13 @@ def _without(mesh: Mesh) -> str:
     if not mesh.left_out:
         return ""
     return f"; left out, since no model package is for it: {', '.join(mesh.left_out)}"
+
+
+def _how_to_call(port: int, security: Security | None) -> str:
+    """Returns what is said of how a secured mesh is called."""
+    if security is None:
+        return ""
+    return f"\ncall it with: sensorium status --address localhost:{port} {' '.join(security.client)}"
 
 
 class _Board:
