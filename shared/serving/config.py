@@ -77,6 +77,13 @@ class ServerConfig:
     max_connections: int = option(
         4096, "most connections at once; further ones are closed as they come", low=1, high=1_000_000
     )
+    max_connections_of_one: int = option(
+        0,
+        "most connections of one address, beyond which those of it that never made a call are closed (Linux); 0: a "
+        "quarter of max_connections",
+        low=0,
+        high=1_000_000,
+    )
     max_streams: int = option(1024, "most streams that are open at once; further ones are refused", low=1)
     tls_cert: str = option(
         "", "PEM file of this server's certificate and its chain; empty: plain text", check=checks.file

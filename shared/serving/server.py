@@ -21,6 +21,7 @@ from sensorium.errors import SensoriumError
 from sensorium.oip import open_inference_pb2_grpc
 from shared.serving.access import open_access
 from shared.serving.config import ConfigError, ServerConfig, load, option_names
+from shared.serving.connections import guarding
 from shared.serving.gate import Gate
 from shared.serving.health import Health, HttpEndpoint
 from shared.serving.interceptor import CallInterceptor
@@ -100,7 +101,9 @@ async def listening(
         try:
             await server.start()
             _log.info("serving", extra={"f": {"port": port, "metrics_port": http.port}})
-            yield Running(port, http.port, health)
+            most = config.max_connections
+            async with guarding(port, most, config.max_connections_of_one or max(1, most // 4)):
+                yield Running(port, http.port, health)
         finally:
             await _drain(server, health, interceptor, config)
             http.close()
