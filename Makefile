@@ -30,7 +30,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '%-20s %s\n' "$$target" "$$text"; done
 
-demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop
+demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop: some seconds, and minutes the first time for what it installs
 	$(BIN)/sensorium demo $(ARGS)
 
 up: $(RUN) ## Start the mesh and leave it running until Ctrl-C
