@@ -22,6 +22,7 @@ BENCH := $(VENV)/.installed-bench
 LINT_K8S := build/lint-k8s
 TOOLS := build/tools
 SERVICES := text vision audio fusion orchestrator
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ENGINE ?= $(shell command -v docker || command -v podman)
 
 .PHONY: help demo up test test-kserve test-clients client-protos lint types proto lint-proto breaking tag-contract contract lint-k8s faults soak overload bench data train train-smoke clean
@@ -30,7 +31,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '%-20s %s\n' "$$target" "$$text"; done
 
-demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop
+demo: $(RUN) ## Start the mesh, take the tour, write demo/report.html, stop: some seconds, and minutes the first time for what it installs
 	$(BIN)/sensorium demo $(ARGS)
 
 up: $(RUN) ## Start the mesh and leave it running until Ctrl-C
@@ -83,14 +84,14 @@ lint-images: $(TOOLS)/.installed $(LINT_K8S)/.installed ## Check the Dockerfile 
 	$(TOOLS)/bin/hadolint Dockerfile
 	$(LINT_K8S)/bin/checkov --framework dockerfile --skip-download --compact --quiet --file Dockerfile
 
-images: ## Build the five images with ENGINE=docker or podman
+images: ## Build the five images, tagged with the version of pyproject.toml, with ENGINE=docker or podman
 	for service in $(SERVICES); do \
-		$(ENGINE) build --build-arg SERVICE=$$service --tag sensorium-$$service $(ARGS) . || exit; done
+		$(ENGINE) build --build-arg SERVICE=$$service --tag sensorium-$$service:$(VERSION) $(ARGS) . || exit; done
 
 sbom: ## Write the bill of materials of each image as build/sbom/SERVICE.cdx.json
 	mkdir -p build/sbom
 	for service in $(SERVICES); do \
-		$(ENGINE) run --rm --interactive --network none --entrypoint python sensorium-$$service -P - \
+		$(ENGINE) run --rm --interactive --network none --entrypoint python sensorium-$$service:$(VERSION) -P - \
 			< requirements/sbom.py > build/sbom/$$service.cdx.json || exit; done
 
 test-images: $(DEV) $(LINT_K8S)/.installed $(TOOLS)/.installed ## Build the images offline, run and kill them, as containers and as pods (root)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -197,7 +198,7 @@ def load(kind: type[_T], argv: Sequence[str], environ: Mapping[str, str], prog: 
         flag = f"--{spec.name.replace('_', '-')}"
         told = f"{spec.metadata['help']} (default: {shown})".replace("%", "%%")  # argparse formats it
         parser.add_argument(flag, dest=spec.name, metavar="VALUE", help=told)
-    flags = {name: text for name, text in vars(parser.parse_args(argv)).items() if text is not None}
+    flags = {name: text for name, text in vars(_parsed_flags(parser, kind, argv)).items() if text is not None}
     variables = {
         spec.name: environ[f"SENSORIUM_{spec.name.upper()}"]
         for spec in _fields(kind)
@@ -209,6 +210,18 @@ def load(kind: type[_T], argv: Sequence[str], environ: Mapping[str, str], prog: 
         faults += unknown_variables(option_names(kind), environ)
         raise ConfigError("the configuration is wrong:", *(f"  {fault}" for fault in faults))
     return config
+
+
+def _parsed_flags(parser: argparse.ArgumentParser, kind: type[Any], argv: Sequence[str] | None) -> argparse.Namespace:
+    """Returns the flags; ends the process, naming the nearest one, where there is none of a name."""
+    found, others = parser.parse_known_args(argv)
+    if others:
+        known = ["--" + name.replace("_", "-") for name in option_names(kind)]
+        near = difflib.get_close_matches(others[0].partition("=")[0], known, 1)
+        parser.error(
+            f"there is no flag {others[0]}" + (f"; did you mean {near[0]}?" if near else "; --help lists them")
+        )
+    return found
 
 
 def option_names(kind: type[Any]) -> Sequence[str]:

@@ -99,17 +99,20 @@ class _Ipv6Server(ThreadingHTTPServer):
     address_family = socket.AF_INET6  # how the standard library's server is told
 
 
+_BEAT_S = 3.0  # under the 5 s that the kubelet is told to wait
+
+
 class HttpEndpoint:
     """Serves `/metrics`, `/healthz` (alive) and `/readyz` (can answer) from a thread of its own."""
 
     def __init__(self, host: str, port: int, metrics: Metrics, health: Health) -> None:
-        """Binds the port; 0 takes a free one.
+        """Binds the port; 0 takes a free one. Alive is the event loop that this is called on.
 
         Raises:
             OSError: the port is taken.
         """
         kind = _Ipv6Server if ":" in host else ThreadingHTTPServer
-        self._server = kind((host.strip("[]"), port), _handler(metrics, health))
+        self._server = kind((host.strip("[]"), port), _handler(metrics, health, asyncio.get_running_loop()))
         self._server.daemon_threads = True
         # The poll is how long a close takes; the default of half a second would hold up every drain.
         self._thread = threading.Thread(
@@ -125,7 +128,17 @@ class HttpEndpoint:
         self._thread.join()
 
 
-def _handler(metrics: Metrics, health: Health) -> type[BaseHTTPRequestHandler]:
+def _beats(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop does what it is given, in time: a process whose loop is stuck answers no call."""
+    beat = threading.Event()
+    try:
+        loop.call_soon_threadsafe(beat.set)
+    except RuntimeError:  # it is closed
+        return False
+    return beat.wait(_BEAT_S)
+
+
+def _handler(metrics: Metrics, health: Health, loop: asyncio.AbstractEventLoop) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10  # seconds a client may take to send its request
 
@@ -133,7 +146,9 @@ def _handler(metrics: Metrics, health: Health) -> type[BaseHTTPRequestHandler]:
             if self.path == "/metrics":
                 self._answer(HTTPStatus.OK, generate_latest(metrics.registry), CONTENT_TYPE_LATEST)
             elif self.path == "/healthz":
-                self._answer(HTTPStatus.OK, b"alive\n")
+                alive = _beats(loop)
+                status = HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE
+                self._answer(status, b"alive\n" if alive else b"the event loop is stuck\n")
             elif self.path == "/readyz":
                 ready = health.is_ready
                 status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE

@@ -27,7 +27,7 @@ class Refusing(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     """Answers by the length of the text, once all refusals are used up.
 
     calls: refusals of whole calls, in turn; streams: of streams, after `stream_answers` answers each.
-    items: by text, what becomes of that content of a stream, in turn.
+    items: by text, what becomes of that content of a call or stream, in turn.
     arrived_s: when unary calls arrived, by `time.monotonic()`; read: the texts of streams, in order of arrival.
     """
 
@@ -45,7 +45,7 @@ class Refusing(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self.peers.add(context.peer())
         if self.calls:
             await _abort(self.calls.popleft(), context)
-        return orchestrator_pb2.EmbedResponse(results=[_vector(content.text) for content in request.contents])
+        return orchestrator_pb2.EmbedResponse(results=[self._result(content.text) for content in request.contents])
 
     async def Describe(
         self, request: orchestrator_pb2.DescribeRequest, context: Context
@@ -65,9 +65,11 @@ class Refusing(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             if end is not None and not left:
                 await _abort(end, context)
             left -= 1
-            refusals = self.items.get(text)
-            result = ItemResult(error=to_status(refusals.popleft())) if refusals else _vector(text)
-            yield EmbedStreamResponse(id=request.id, result=result)
+            yield EmbedStreamResponse(id=request.id, result=self._result(text))
+
+    def _result(self, text: str) -> ItemResult:
+        refusals = self.items.get(text)
+        return ItemResult(error=to_status(refusals.popleft())) if refusals else _vector(text)
 
 
 def _vector(text: str) -> ItemResult:

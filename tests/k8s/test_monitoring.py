@@ -40,6 +40,21 @@ def test_derived_files_are_current() -> None:
     assert rule["spec"] == _RULES
 
 
+def test_compose_brings_grafana_with_the_dashboard_and_its_source() -> None:
+    root = K8S.parent
+    services = documents(root / "compose.yaml")[0]["services"]
+    mounts = dict(each.removesuffix(":ro").split(":") for each in services["grafana"]["volumes"])
+    assert all((root / source).is_file() for source in mounts)
+    inside = {target: root / source for source, target in mounts.items()}
+    (provider,) = documents(inside["/etc/grafana/provisioning/dashboards/sensorium.yml"])[0]["providers"]
+    assert inside[f"{provider['options']['path']}/dashboard.json"] == _FOLDER / "dashboard.json"
+    (source,) = documents(inside["/etc/grafana/provisioning/datasources/sensorium.yml"])[0]["datasources"]
+    assert source["type"] == json.loads((_FOLDER / "dashboard.json").read_text())["templating"]["list"][0]["query"]
+    assert source["url"] == "http://prometheus:9090"
+    assert services["prometheus"]["ports"] == ["127.0.0.1:9090:9090"]
+    assert services["grafana"]["ports"] == ["127.0.0.1:3000:3000"]
+
+
 def test_the_dashboard_lays_every_panel_beside_the_others() -> None:
     page = json.loads((_FOLDER / "dashboard.json").read_text())
     cells: set[tuple[int, int]] = set()

@@ -64,7 +64,9 @@ def test_a_pod_is_restricted(overlay: str, service: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert {"cpu", "memory"} <= set(main["resources"]["requests"]) & set(main["resources"]["limits"])
+    assert {"cpu", "memory", "ephemeral-storage"} <= set(main["resources"]["requests"]) & set(
+        main["resources"]["limits"]
+    )
     assert {mount["name"] for mount in main["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
 
 
@@ -135,7 +137,8 @@ def test_every_service_speaks_tls_with_its_own_certificate(overlay: str, service
         caller = one(manifests, "Certificate", "orchestrator")["spec"]["dnsNames"]
         assert settings["SENSORIUM_TLS_CLIENT_NAMES"] in caller, "nobody else may call the peers"
     assert one(manifests, "Issuer", certificate["issuerRef"]["name"])
-    assert all("grpc" not in container(one(manifests, "Deployment", service))[f"{probe}Probe"] for probe in _PROBES)
+    probes = [container(one(manifests, "Deployment", service))[f"{probe}Probe"] for probe in _PROBES]
+    assert all("httpGet" in probe and not {"grpc", "exec"} & set(probe) for probe in probes), "no TLS, no process"
 
 
 _PROBES = ("startup", "liveness", "readiness")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +47,9 @@ def test_ports_are_those_that_the_services_listen_on() -> None:
 
 def test_liveness_asks_about_the_process_and_readiness_about_the_service() -> None:
     probes = container(_DEPLOYMENT)
-    assert probes["startupProbe"]["grpc"] == probes["livenessProbe"]["grpc"] == {"port": 8001}
+    assert (
+        probes["startupProbe"]["httpGet"] == probes["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    )
     declared = {
         f"sensorium.v1.{name}"
         for proto in (ROOT / "protos" / "sensorium" / "v1").glob("*.proto")
@@ -74,6 +77,17 @@ def test_images_have_the_version_of_the_package() -> None:
         (kustomization,) = documents(K8S / "base" / service / "kustomization.yaml")
         (image,) = kustomization["images"]
         assert image == {"name": "service", "newName": f"sensorium-{service}", "newTag": version[1]}
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert {compose[service]["image"] for service in SERVICES} == {
+        f"sensorium-{each}:{version[1]}" for each in SERVICES
+    }
+    made = subprocess.run(
+        ["make", "-n", "images", "ENGINE=docker"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert f"--tag sensorium-$service:{version[1]} " in made.stdout
+    kserve = (K8S / "examples" / "kserve" / "serving.yaml").read_text()
+    assert f"image: sensorium-text:{version[1]}\n" in kserve
+    assert f"sensorium-$service:{version[1]}" in (ROOT / "docs" / "kubernetes.md").read_text()
 
 
 def test_the_network_lets_exactly_the_needed_edges_pass() -> None:

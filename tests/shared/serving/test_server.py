@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from sensorium.channel import call, open_channel
 from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, Overloaded, Unavailable
 from sensorium.v1 import model_pb2, model_pb2_grpc
+from shared.serving import health
 from shared.serving.call import Call, current_call
 from shared.serving.gate import Gate
 from shared.serving.inflight import InflightBytes
@@ -100,7 +101,7 @@ async def test_watchers_hear_of_every_change_of_health() -> None:
         assert process.status == SERVING, "the process lives, whatever its services do"
 
 
-async def test_http_says_the_same() -> None:
+async def test_http_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(path: str) -> int:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port}{path}", timeout=5) as page:
@@ -112,6 +113,8 @@ async def test_http_says_the_same() -> None:
         assert [await asyncio.to_thread(fetch, path) for path in ("/healthz", "/readyz", "/x")] == [200, 503, 404]
         await running.health.set_serving(True)
         assert await asyncio.to_thread(fetch, "/readyz") == 200
+        monkeypatch.setattr(health, "_BEAT_S", 0.01)
+        assert fetch("/healthz") == 503, "the event loop waits here, and answers no call"
 
 
 async def test_a_drain_reports_not_serving_finishes_what_runs_and_refuses_what_comes() -> None:
@@ -231,7 +234,8 @@ async def test_ipv6_addresses_serve_calls_and_metrics() -> None:
         channel = open_channel(f"[::1]:{running.port}")
         assert (await get(channel, "six")).model.name == "six"
         await channel.close()
-        with urllib.request.urlopen(f"http://[::1]:{running.metrics_port}/healthz", timeout=5) as page:  # noqa: ASYNC210  # its server has a thread of its own
+        url = f"http://[::1]:{running.metrics_port}/healthz"
+        with await asyncio.to_thread(urllib.request.urlopen, url, timeout=5) as page:
             assert page.status == 200
 
 

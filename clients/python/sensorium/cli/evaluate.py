@@ -24,7 +24,7 @@ from sensorium.cli.evaluation.dataset import (
 from sensorium.cli.evaluation.picture import check_picture, save_picture
 from sensorium.cli.evaluation.results import NAMES, TARGETS, Against, Evaluation
 from sensorium.cli.evaluation.tables import show
-from sensorium.cli.failures import UsageFault, code_of_items
+from sensorium.cli.failures import UsageFault, code_of_items, say
 from sensorium.cli.inputs import Input, Kind
 from sensorium.cli.output import console, print_json
 
@@ -120,6 +120,10 @@ def evaluate(
         raise UsageFault(f"--off-topic: nothing in {off_topic} is of the kind of the queries, or --against lacks names")
     with connected(address, timeout) as client:
         mesh = Mesh(client, space, template or (), max_errors)
+        if len(dataset.labels) == 1:
+            say(f"there is one label, {dataset.labels[0]!r}: every answer is right, and no number says anything")
+        if NAMES in targets:
+            mesh.warn_of_unknown(list(called.values()))
         evaluation = Evaluation(mesh, dataset, list(called.values()), others)
         results = [evaluation.result(each, target) for each in queries for target in targets]
     if as_json:

@@ -97,6 +97,8 @@ def read_mixed(given: str, stdin: BinaryIO | None = None) -> list[Input]:
     paths = _matches(given)
     if paths:
         return _media(given, paths)
+    if broken := dangling(Path(given)):
+        raise UsageFault(f"{given!r} {broken}")
     if MEDIA_PATH.search(given):
         raise UsageFault(f"there is no file {given!r}; if it is meant as a text, write: --text {given!r}")
     if given.endswith("/") and Path(given).is_dir():
@@ -139,9 +141,17 @@ def files_of(given: str) -> list[Path]:
     """
     paths = _matches(given)
     if not paths:
-        what = "is a folder" if Path(given).is_dir() else "names no file"
+        what = "is a folder" if Path(given).is_dir() else dangling(Path(given)) or "names no file"
         raise UsageFault(f"{given!r} {what}; give a file, or a glob that matches some")
     return paths
+
+
+def dangling(path: Path) -> str:
+    """Returns that a path is a link to what is not there; empty where it is none such."""
+    try:
+        return f"is a link to {path.readlink()}, which is not there" if path.is_symlink() and not path.exists() else ""
+    except (OSError, ValueError):  # too long for a name, or with a NUL: no file is called so
+        return ""
 
 
 def _matches(given: str) -> list[Path]:

@@ -102,6 +102,8 @@ def add(
     check_name("--name", name)
     check_name("--version", version)
     is_remote = source.startswith(_HUB)
+    if not is_remote and not Path(source).is_dir():
+        raise UsageFault(f"there is no folder {source}; give one that exists, or {_HUB}owner/name")
     wishes = Wishes(
         variant,
         source if is_remote else "",

@@ -24,6 +24,8 @@ def verify(file: Path, packages: Sequence[str], models: Path | None, *, as_json:
         SensoriumError: the package or the golden file is wrong.
     """
     root = models or code_root() / "models"
+    if not file.is_file():
+        raise UsageFault(f"--golden: there is no file {file}")
     if len(packages) != 1:
         raise UsageFault("--golden: name the one package to hold to it")
     try:
@@ -65,11 +67,14 @@ def package_folder(root: Path, given: str) -> Path:
     """Returns the folder of a package that is given by its path or its name.
 
     Raises:
+        UsageFault: it is a path, and no folder is there.
         NotFound: no package has that name.
     """
     from shared.inference.package import find_package
 
     path = Path(given)
+    if os.sep in given and not path.is_dir():
+        raise UsageFault(f"there is no folder {given}; give a package's folder, or its name")
     if (path / "manifest.json").is_file() or (os.sep in given and path.is_dir()):
         return path.resolve()
     return find_package(root, given)

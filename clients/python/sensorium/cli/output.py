@@ -20,13 +20,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sensorium.cli.failures import UsageFault, say
+from sensorium.cli.fitting import FittingTable
 from sensorium.cli.inputs import Input
 from sensorium.errors import SensoriumError
 from sensorium.v1.embedding_pb2 import Receipt
 
 _T = TypeVar("_T")
 _BAR_AFTER_S = 1.0
-_WIDTH_OF_A_FILE = 100  # columns of a table that goes into a file or pipe, where no terminal says how wide it is
+_WIDTH_OF_A_FILE = 100_000  # columns in a file or pipe: a row of a table is one line there, however long
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def console() -> Console:
 
 def table(*titles: str, title: str | None = None) -> Table:
     """Returns an empty table with these columns; those that end with `#` hold numbers."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
+    made = FittingTable(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
     for each in titles:
         made.add_column(each.removesuffix("#"), justify="right" if each.endswith("#") else "left", overflow="fold")
     return made

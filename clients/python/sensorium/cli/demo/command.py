@@ -46,7 +46,7 @@ def demo(
         Path | None, typer.Option(metavar="FOLDER", help="The model packages; else those of the checkout.")
     ] = None,
 ) -> None:
-    """Takes a tour: starts the mesh, asks it about the samples, writes a page of what it said, and stops it."""
+    """Takes a tour of seconds: starts the mesh, asks it about samples, writes a page of what it said, and stops it."""
     console = make_console()
     page = report or _CHECKOUT / "demo" / "report.html"
     started = time.monotonic()

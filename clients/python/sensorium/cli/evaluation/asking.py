@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,9 +18,15 @@ from sensorium.cli.failures import code_of, say
 from sensorium.cli.inputs import Input
 from sensorium.cli.loading import Part, ask_in_chunks
 from sensorium.cli.output import error_facts, named, shown_as_it_goes
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, Unavailable
 from sensorium.rankings import Classification
 from sensorium.v1.embedding_pb2 import Receipt
+
+_UNKNOWN = {"[UNK]", "<unk>", "<|unk|>", "UNK"}  # as vocabularies of WordPiece, SentencePiece and BPE call it
+_MOST_SHOWN = 5
+
+# Before an item that was unavailable is tried again: a replica that restarts is back after a few seconds (a guess).
+_WAITS_S = (0.5, 2.0, 5.0)
 
 _Answer = TypeVar("_Answer", Classification, Embeddings)
 
@@ -89,6 +96,17 @@ class Mesh:
                 found.probability[at] = np.nan if ranking[0].probability is None else ranking[0].probability
         return found
 
+    def warn_of_unknown(self, names: Sequence[str]) -> None:
+        """Says which names have tokens that the text model does not know, as their vectors say little."""
+        try:
+            found = self._client.tokenize(names, space=self._asked_space)
+        except SensoriumError:  # a mesh without texts, or one that does not tokenize: `classify` says what matters
+            return
+        unknown = [name for name, tokens in zip(names, found.tokens, strict=True) if _UNKNOWN & set(tokens.pieces)]
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:_MOST_SHOWN])) + (", …" if len(unknown) > _MOST_SHOWN else "")
+            say(f"the text model does not know (all of) {shown}; give names that it knows by --names")
+
     def embed(self, inputs: Sequence[Input], what: str) -> Vectors:
         """Returns (n, dim) float32; the rows of inputs that failed are NaN.
 
@@ -116,14 +134,16 @@ class Mesh:
         self, inputs: Sequence[Input], ask: Callable[[Sequence[Any]], _Answer], what: str
     ) -> Iterator[tuple[list[int], _Answer]]:
         """Yields the places of inputs, and the answers to them, chunk by chunk; keeps errors and who answered."""
-        parts: Iterator[Part[_Answer]] = ask_in_chunks(inputs, ask)
+        parts: Iterator[Part[_Answer]] = ask_in_chunks(inputs, lambda contents: _patiently(ask, contents))
         for part in shown_as_it_goes(parts, len(inputs), lambda part: len(part.inputs), what):
-            answer = part.answer
-            self._note(inputs, part.loaded.at_inputs(answer.errors if answer else {}, part.offset))
-            if answer is not None:
+            failed: Mapping[int, SensoriumError] = {}
+            for at, answer in _with_second_tries(part, ask):
+                failed = {**{place: error for place, error in failed.items() if place not in at},
+                          **{at[place]: error for place, error in answer.errors.items()}}  # fmt: skip
                 self.space = self.space or answer.space
                 self.models |= _models(answer.receipt)
-                yield [part.offset + place for place in part.loaded.places], answer
+                yield [part.offset + part.loaded.places[place] for place in at], answer
+            self._note(inputs, part.loaded.at_inputs(failed, part.offset))
 
     def _note(self, inputs: Sequence[Input], errors: Mapping[int, SensoriumError]) -> None:
         for at, error in errors.items():
@@ -134,6 +154,33 @@ class Mesh:
             if len(self._errors) > self._most_errors:
                 say(f"gave up, as more than {self._most_errors} items failed; --max-errors lets more fail")
                 raise typer.Exit(code_of(error))
+
+
+def _patiently(ask: Callable[[Sequence[Any]], _Answer], contents: Sequence[Any]) -> _Answer:
+    """Returns the answer; asks again where the mesh is away for a moment. Any: contents of calls."""
+    for wait_s in _WAITS_S:
+        try:
+            return ask(contents)
+        except Unavailable as error:
+            time.sleep(max(wait_s, error.retry_after_s or 0.0))
+    return ask(contents)
+
+
+def _with_second_tries(
+    part: Part[_Answer], ask: Callable[[Sequence[Any]], _Answer]
+) -> Iterator[tuple[Sequence[int], _Answer]]:
+    """Yields the answer to a part, and those to what was unavailable in it, each with the places of its contents."""
+    answer, at = part.answer, list(range(len(part.loaded.contents)))
+    for wait_s in (*_WAITS_S, None):
+        if answer is None:
+            return
+        yield at, answer
+        again = [place for place, error in answer.errors.items() if isinstance(error, Unavailable)]
+        if not again or wait_s is None:
+            return
+        time.sleep(wait_s)
+        at = [at[place] for place in again]
+        answer = _patiently(ask, [part.loaded.contents[place] for place in at])
 
 
 def error_list(mesh: Mesh) -> list[dict[str, Any]]:

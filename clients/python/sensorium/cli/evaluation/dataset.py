@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.cli.failures import UsageFault, say
-from sensorium.cli.inputs import Input, Kind
+from sensorium.cli.inputs import Input, Kind, dangling
 from sensorium.cli.magic import HEAD_BYTES, Medium, medium_of, medium_of_name
 
 MEDIA: tuple[Medium, ...] = ("image", "audio")
@@ -52,7 +52,7 @@ def read_dataset(folder: Path) -> Dataset:
     lists = [folder / name for name in _LISTS if (folder / name).is_file()]
     if len(lists) > 1:
         raise UsageFault(f"{folder} has both {_LISTS[0]} and {_LISTS[1]}; keep one")
-    labels = [] if lists else sorted(each.name for each in _visible(folder) if each.is_dir())
+    labels = [] if lists else sorted(each.name for each in _visible(folder) if _is_folder(each))
     pairs = list(_listed(lists[0]) if lists else _of_folders(folder, labels))
     if all(each is None for _, each in pairs):
         raise UsageFault(
@@ -164,8 +164,15 @@ def _files(folder: Path) -> Iterator[Path]:
     for each in _visible(folder):
         if each.is_file():
             yield each
-        elif each.is_dir() and not each.is_symlink():  # a link may lead back up
+        elif _is_folder(each) and not each.is_symlink():  # a link may lead back up
             yield from _files(each)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder; one of a link to what is not there is said to be left out."""
+    if broken := dangling(path):
+        say(f"{path} is left out: it {broken}")
+    return path.is_dir()
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -216,7 +223,8 @@ def _listed(file: Path) -> Iterator[tuple[str, Input | None]]:
 def _from_list(path: Path, kind: str, where: str) -> list[Input]:
     """Returns what a file of a list holds, of the kind that the list says or, where it says none, that it is."""
     if not path.is_file():
-        raise UsageFault(f"{where}: there is no file {path}")
+        broken = dangling(path)
+        raise UsageFault(f"{where}: {path} {broken}" if broken else f"{where}: there is no file {path}")
     medium: Medium | None = next((each for each in MEDIA if each == kind), None)
     if medium is not None:
         return [Input(medium, path)]
