@@ -44,7 +44,7 @@ def probe(package: Package) -> None:
         FailedPrecondition: PACKAGE_INVALID; the graph does not fit the manifest or preprocessing.
     """
     with ThreadPoolExecutor(1) as pool:
-        if package.manifest.task == "predict":
+        if package.manifest.task != "encode":
             from services.fusion.app import open_encoder as open_fusion
 
             open_fusion(package, _host(pool))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.audio.mel import Scale, mel_bank, power_spectrum
+from shared.inference.typed import Count, Fft, Frequency, MelCount, Rate, Samples
 
 Fill = Literal["repeatpad", "repeat", "pad"]
 
@@ -23,14 +24,14 @@ class ClapNumbers:
     model takes four views of a longer one, in place of a cut.
     """
 
-    sample_rate_hz: int
-    fft_length: int
-    hop_length: int
-    mel_count: int
-    f_min: float
-    f_max: float
+    sample_rate_hz: Rate
+    fft_length: Fft
+    hop_length: Count
+    mel_count: MelCount
+    f_min: Frequency
+    f_max: Frequency
     mel_scale: Scale
-    window_samples: int
+    window_samples: Samples
     fill: Fill
     is_fused: bool
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.typed import Count, MelCount, Positive, Rate
+
 _FRAME, _HOP, _FFT = 400, 160, 512  # 25 and 10 ms at 16 kHz
 _F_MIN_HZ, _PREEMPHASIS = 20.0, 0.97
 _FLOOR = 1.192092955078125e-07  # of the power: the reference's, near the epsilon of float32
@@ -24,11 +26,11 @@ class KaldiNumbers:
     mean, std: of the log power over the training set.
     """
 
-    sample_rate_hz: int
-    mel_count: int
-    frame_count: int
+    sample_rate_hz: Rate
+    mel_count: MelCount
+    frame_count: Count
     mean: float
-    std: float
+    std: Positive
 
 
 def kaldi_features(samples: NDArray[np.float32], numbers: KaldiNumbers) -> NDArray[np.float32]:

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.typed import Count, Fft, Frequency, MelCount, Positive, Rate, Samples
+
 Scale = Literal["slaney", "htk"]
 
 
@@ -25,14 +27,14 @@ class MelNumbers:
     that a vector depends on its clip alone and pieces of one length ride in one batch.
     """
 
-    sample_rate_hz: int
-    fft_length: int
-    hop_length: int
-    mel_count: int
-    f_min: float
-    f_max: float
-    log_range: float
-    step_samples: int
+    sample_rate_hz: Rate
+    fft_length: Fft
+    hop_length: Count
+    mel_count: MelCount
+    f_min: Frequency
+    f_max: Frequency
+    log_range: Positive
+    step_samples: Samples
 
 
 def log_mel(samples: NDArray[np.float32], numbers: MelNumbers) -> NDArray[np.float32]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from services.audio.kaldi import KaldiNumbers, kaldi_features
 from services.audio.mel import MelNumbers, log_mel
 from services.audio.waveform import MIN_SAMPLES, WaveformNumbers, waveform
 from shared.inference.features import Features, Prepared
+from shared.inference.typed import FieldFault, Samples, typed
 
 LongClip = Literal["windows", "centre", "start"]
 FrontEnd = MelNumbers | ClapNumbers | KaldiNumbers | WaveformNumbers
@@ -44,17 +46,21 @@ class AudioNumbers:
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> AudioNumbers:
-        """Reads the numbers; raises KeyError, TypeError or ValueError where one is missing or wrong."""
-        name, long_clip = preprocess.get("front_end", "whisper"), preprocess.get("long_clip", "windows")
-        for field, value, choices in (
-            ("front_end", name, tuple(_FRONT_ENDS)),
-            ("long_clip", long_clip, get_args(LongClip)),
-        ):
-            if value not in choices:
-                raise ValueError(f"`{field}` is {value!r}, none of {', '.join(choices)}")
-        kind, window = _FRONT_ENDS[name], int(preprocess["window_samples"])
-        given = {"step_samples": window, **preprocess}
-        return cls(kind(**{field: given[field] for field in kind.__dataclass_fields__}), window, long_clip)
+        """Reads the numbers; raises FieldFault where one is missing or wrong."""
+        shared = typed(preprocess, _Shared)
+        kind = _FRONT_ENDS[shared.front_end]
+        front_end = typed({"step_samples": shared.window_samples, **preprocess}, kind)
+        if isinstance(front_end, MelNumbers | ClapNumbers) and not front_end.f_min < front_end.f_max:
+            raise FieldFault("f_max", f"more than `f_min`, {front_end.f_min:g}", front_end.f_max)
+        return cls(front_end, shared.window_samples, shared.long_clip)
+
+
+class _Shared(msgspec.Struct, frozen=True):
+    """What the manifest says whatever the front end is."""
+
+    window_samples: Samples
+    front_end: Literal["whisper", "clap", "kaldi", "waveform"] = "whisper"
+    long_clip: LongClip = "windows"
 
 
 def preprocess(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.typed import Rate
+
 MIN_SAMPLES = 400  # what the first frame of their convolutions spans
 
 
@@ -17,7 +19,7 @@ class WaveformNumbers:
     normalizes: whether a clip is scaled to mean 0 and variance 1.
     """
 
-    sample_rate_hz: int
+    sample_rate_hz: Rate
     normalizes: bool
 
 

@@ -10,12 +10,14 @@ import numpy as np
 from sensorium.v1 import fusion_pb2, fusion_pb2_grpc, model_pb2
 from services.fusion.config import Config
 from services.fusion.open_inference import native
-from services.fusion.preprocess import Parts, alone, prepare_parts, prepare_vector
+from services.fusion.preprocess import Parts, VectorNumbers, alone, prepare_parts, prepare_vector
 from services.fusion.servicer import FusionServicer
 from shared.hosting.host import Host, Program, hosting
 from shared.inference.encoder import Encoder
+from shared.inference.manifest import read_numbers
 from shared.inference.model import Model
 from shared.inference.package import Package
+from shared.inference.typed import typed
 from shared.serving.server import Running, run
 
 _SERVICE = fusion_pb2.DESCRIPTOR.services_by_name["FusionService"].full_name
@@ -50,6 +52,7 @@ def open_encoder(package: Package, shared: Host) -> Encoder[Parts]:
     manifest = package.manifest
     width = manifest.source_dim if manifest.task == "project" else manifest.dim
     canary = alone(np.full(width, width**-0.5, np.float32))
+    read_numbers(manifest, lambda numbers: typed(numbers, VectorNumbers))
     is_fuser = manifest.task == "fuse"
     model = Model(package, _NO_PART if is_fuser else {}, execution=shared.execution)
     prepare = prepare_parts if is_fuser else prepare_vector

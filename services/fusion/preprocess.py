@@ -23,6 +23,16 @@ class Parts:
     weights: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class VectorNumbers:
+    """What the manifest's `preprocess` says of a model that takes vectors.
+
+    scales: whether vectors are scaled to length 1 before they go in.
+    """
+
+    scales: bool = True
+
+
 def prepare_parts(parts: Parts) -> Prepared:
     """Returns one row for a fusion model: `parts`, `modality` and `weights`, padded with weight 0 in a batch."""
     count = len(parts.weights)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers
@@ -15,6 +16,9 @@ from services.text.tokenizer import CutTokenizer, Tokens
 from shared.inference.features import Features, Prepared
 from shared.inference.manifest import Manifest, package_error, read_numbers
 from shared.inference.package import Package
+from shared.inference.typed import Count, CountOrNone, FieldFault, Name, typed
+
+Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]  # of a token, or of a position
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +36,26 @@ class TextNumbers:
     truncation_side: which end is cut, `right` or `left`; special tokens stay.
     """
 
-    tokenizer: str
-    max_tokens: int
-    pad_id: int
-    pad_multiple: int
-    fixed_length: int
+    tokenizer: Name
+    max_tokens: Count
+    pad_id: Id
+    pad_multiple: CountOrNone
+    fixed_length: CountOrNone
     accepts_empty: bool
     lowercase: bool
     masks_prompt: bool = False
-    first_position: int = 0
-    padded_to: int = 0
-    truncation_side: str = "right"
+    first_position: Id = 0
+    padded_to: CountOrNone = 0
+    truncation_side: Literal["right", "left"] = "right"
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> TextNumbers:
-        """Reads the numbers; raises KeyError or TypeError where one is missing or of the wrong kind."""
-        needed = [name for name in cls.__dataclass_fields__ if name in preprocess or name not in _OPTIONAL]
-        return cls(**{name: preprocess[name] for name in needed})
-
-
-_OPTIONAL = ("masks_prompt", "first_position", "padded_to", "truncation_side")
+        """Reads the numbers; raises FieldFault where one is missing or wrong."""
+        numbers = typed(preprocess, cls)
+        for name, length in (("fixed_length", numbers.fixed_length), ("padded_to", numbers.padded_to)):
+            if 0 < length < numbers.max_tokens:
+                raise FieldFault(name, f"0, or at least `max_tokens`, {numbers.max_tokens}", length)
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +159,9 @@ class TextPreprocessor:
 
 
 def _load(package: Package, label: str, numbers: TextNumbers) -> Tokenizer:
+    file = package.path(numbers.tokenizer)
     try:
-        tokenizer: Tokenizer = Tokenizer.from_file(str(package.path(numbers.tokenizer)))
+        tokenizer: Tokenizer = Tokenizer.from_file(str(file))
     except Exception as fault:  # noqa: BLE001  # the tokenizers library raises bare Exception
         raise package_error(label, numbers.tokenizer, f"is no tokenizer: {fault}") from None
     if numbers.lowercase:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from services.vision.resize import Filter, Mode, resize, shortest_edge
 from shared.inference.features import Features, Prepared
+from shared.inference.typed import FieldFault, Positive, typed
+
+# Of pictures that models take: none is near to it, and a picture of 4096 by 4096 takes 200 MB as numbers.
+Side = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+SideOrNone = Annotated[int, msgspec.Meta(ge=0, le=4096)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +28,23 @@ class ImageNumbers:
     mean, std: per channel, of pixels that were multiplied by `rescale`.
     """
 
-    size: tuple[int, int]
-    shortest_edge: int
+    size: tuple[Side, Side]
+    shortest_edge: SideOrNone
     resample: Filter
     mode: Mode
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    rescale: float = 1 / 255
-    stretched: tuple[int, int] | None = None
+    std: tuple[Positive, Positive, Positive]
+    rescale: Positive = 1 / 255
+    stretched: tuple[Side, Side] | None = None
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> ImageNumbers:
-        """Reads the numbers; raises KeyError, TypeError or ValueError where one is missing or wrong."""
-        height, width = preprocess["size"]
-        for name, choices in (("resample", get_args(Filter)), ("mode", get_args(Mode))):
-            if preprocess[name] not in choices:
-                raise ValueError(f"`{name}` is {preprocess[name]!r}, none of {', '.join(choices)}")
-        return cls(
-            size=(int(height), int(width)),
-            shortest_edge=int(preprocess["shortest_edge"]),
-            resample=preprocess["resample"],
-            mode=preprocess["mode"],
-            mean=tuple(preprocess["mean"]),
-            std=tuple(preprocess["std"]),
-            rescale=float(preprocess.get("rescale", 1 / 255)),
-            stretched=tuple(preprocess["stretched"]) if "stretched" in preprocess else None,
-        )
+        """Reads the numbers; raises FieldFault where one is missing or wrong."""
+        numbers = typed(preprocess, cls)
+        (height, width), stretched = numbers.size, numbers.stretched
+        if stretched is not None and (stretched[0] < height or stretched[1] < width):
+            raise FieldFault("stretched", f"at least the `size`, {height} by {width}", list(stretched))
+        return numbers
 
 
 def preprocess(rgb: NDArray[np.uint8], numbers: ImageNumbers) -> Prepared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -81,9 +80,14 @@ class ModelFolder:
         """Returns the packages that are there, each with what tells that its manifest was written anew."""
         found = {}
         for folder in find_packages(self.root):
-            with contextlib.suppress(FileNotFoundError):  # it went just now
+            try:
                 state = (folder / "manifest.json").stat()
-                found[folder] = (state.st_mtime_ns, state.st_size, state.st_ino)
+            except FileNotFoundError:  # it went just now
+                continue
+            except OSError as fault:  # opening it will say so, once
+                found[folder] = (0, 0, -(fault.errno or 0))
+                continue
+            found[folder] = (state.st_mtime_ns, state.st_size, state.st_ino)
         return found
 
     def _is_wanted(self, folder: Path) -> bool:

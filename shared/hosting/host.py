@@ -236,13 +236,17 @@ async def _all_answer(repository: Repository[Any], timeout_s: float) -> bool:
 
 
 async def _follow(repository: Repository[Any], every_s: float) -> None:
-    """Follows the model folder; a fault of the file system is logged, and the next look may succeed."""
+    """Follows the model folder whatever it holds; a fault is logged when it comes, and the next look may succeed."""
+    last = ""
     while True:
         await asyncio.sleep(every_s)
         try:
             await repository.refresh()
-        except OSError as fault:
-            _log.error("the model folder cannot be read", exc_info=fault)
+            last = ""
+        except Exception as fault:  # noqa: BLE001  # the follower must outlive what others write
+            if last != repr(fault):
+                _log.error("the model folder cannot be followed", exc_info=fault)
+            last = repr(fault)
 
 
 async def _answers(encoder: Encoder[Any], timeout_s: float) -> bool:

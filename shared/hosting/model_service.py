@@ -70,7 +70,8 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         package, manifest = encoder.package, encoder.package.manifest
         limits = model_pb2.Limits()
         limits.CopyFrom(self._limits)
-        limits.max_tokens = manifest.preprocess.get("max_tokens", 0)
+        if manifest.modality == "text":  # whose numbers were checked when it was opened
+            limits.max_tokens = manifest.preprocess["max_tokens"]
         return model_pb2.Model(
             name=manifest.name,
             version=manifest.version,

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Generic, TypeVar, TypeVarTuple
@@ -18,7 +18,7 @@ from shared.hosting.folder import ModelFolder
 from shared.hosting.report import Report, Unload
 from shared.hosting.versions import Versions
 from shared.inference.encoder import Encoder
-from shared.inference.manifest import Manifest
+from shared.inference.manifest import Manifest, package_error
 from shared.inference.package import Package
 
 _Input = TypeVar("_Input")
@@ -271,7 +271,7 @@ class Repository(Generic[_Input]):
     async def _try_to_bring(self, folder: Path, older: Sequence[Encoder[_Input]] = ()) -> None:
         try:
             await self._bring(folder, older)
-        except (SensoriumError, OSError) as fault:
+        except Exception as fault:  # noqa: BLE001  # a package may be wrong in any way, and others are served
             if not (isinstance(fault, FailedPrecondition) and fault.reason == Reason.MODALITY_UNSUPPORTED):
                 _log.error("a package is not loaded", exc_info=fault, extra={"f": {"folder": str(folder)}})
 
@@ -281,12 +281,14 @@ class Repository(Generic[_Input]):
         package = await self._in_thread(self._folder.open, folder)
         _check_width(package.manifest, [each.package.manifest for each in self.encoders if each not in older])
         size_bytes = await self._in_thread(weight_bytes, package)
+        before, choices = list(self._loaded), self._versions.kept()
         leaving = self._make_room(package.manifest.id, size_bytes, older)
         try:
-            encoder = await self._in_thread(self._open, package)
-        except (SensoriumError, OSError):
-            for each in leaving:
-                await self._try_to_bring(each)
+            encoder = await self._in_thread(self._opened, package)
+        except Exception:
+            await self._bring_back(leaving, before)
+            if leaving:
+                self._versions.restore(choices)
             raise
         self._sizes[package.manifest.id] = size_bytes
         self._put(encoder, older)
@@ -297,15 +299,36 @@ class Repository(Generic[_Input]):
             await self._in_thread(self._versions.save)
         return encoder
 
-    def _make_room(self, model: str, size_bytes: int, older: Sequence[Encoder[_Input]]) -> Sequence[Path]:
-        """Lets models go so that another one fits beside the rest but for `older`; returns their packages."""
+    def _opened(self, package: Package) -> Encoder[_Input]:
+        """Opens a package in the thread; whatever a library raises over its files says that the package is wrong."""
+        try:
+            return self._open(package)
+        except (SensoriumError, OSError):
+            raise
+        except Exception as fault:
+            _log.error("a package cannot be opened", exc_info=fault, extra={"f": {"folder": str(package.folder)}})
+            label = f"{package.manifest.name}/{package.manifest.version}"
+            problem = f"the model cannot be opened: {type(fault).__name__}: {str(fault)[:200]}"
+            raise package_error(label, package.manifest.graph, problem) from fault
+
+    async def _bring_back(self, gone: Mapping[Path, float], before: Sequence[str]) -> None:
+        """Loads again what went for nothing, as used as it was and in the order of before."""
+        for folder, used_at in gone.items():
+            await self._try_to_bring(folder)
+            for encoder in self.encoders:
+                if encoder.package.folder == folder:
+                    encoder.used_at = used_at
+        self._loaded = {model: self._loaded[model] for model in before if model in self._loaded} | self._loaded
+
+    def _make_room(self, model: str, size_bytes: int, older: Sequence[Encoder[_Input]]) -> Mapping[Path, float]:
+        """Lets models go so that another one fits beside the rest but for `older`; returns when each was last used."""
         held = {each.package.manifest.id: each for each in self.encoders if each not in older}
         facts = [Held(name, self._sizes[name], each.used_at, self._stays(each)) for name, each in held.items()]
         leaving = [held[name] for name in choose_leaving(model, size_bytes, facts, self._budget_bytes)]
         for encoder in leaving:
             self._let_go(encoder, "budget")
             self._left_out[encoder.package.folder] = encoder.package.manifest
-        return [encoder.package.folder for encoder in leaving]
+        return {encoder.package.folder: encoder.used_at for encoder in leaving}
 
     def _stays(self, encoder: Encoder[_Input]) -> bool:
         """Whether the budget may not touch a model: a default, one named at start, one that is found by its spaces."""

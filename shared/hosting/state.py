@@ -10,7 +10,11 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 _log = logging.getLogger("sensorium.models")
+
+_UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class RepositoryState:
         self._stamp = stamp
         try:
             self.choices = _read(self._file.read_bytes())
-        except (OSError, ValueError, TypeError) as fault:
+        except _UNREADABLE as fault:
             _log.warning(
                 "the state of the models cannot be read", exc_info=fault, extra={"f": {"file": self._file.name}}
             )
@@ -80,18 +84,11 @@ def _plain(choices: Choices) -> dict[str, object]:
 
 
 def _read_or_none(file: Path) -> Choices | None:
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(*_UNREADABLE):
         return _read(file.read_bytes())
     return None
 
 
 def _read(data: bytes) -> Choices:
-    """Returns the choices in a file; raises ValueError or TypeError where it holds others."""
-    found = json.loads(data)
-    if not isinstance(found, dict):
-        raise TypeError("no object")
-    defaults, versions, beside = found.get("defaults", {}), found.get("versions", {}), found.get("beside", [])
-    texts = [*defaults, *defaults.values(), *versions, *versions.values(), *beside]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("what should be a name is none")
-    return Choices(dict(defaults), dict(versions), list(beside))
+    """Returns the choices in a file; raises MsgspecError, ValueError or RecursionError where it holds others."""
+    return msgspec.json.decode(data, type=Choices)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 from sensorium.errors import NotFound, Reason
 from sensorium.versions import version_key
-from shared.hosting.state import RepositoryState
+from shared.hosting.state import Choices, RepositoryState
 from shared.inference.manifest import Manifest
 
 
@@ -88,6 +89,14 @@ class Versions:
             del choices.versions[manifest.name]
         if choices.defaults.get(manifest.task) == manifest.id:
             choices.defaults[manifest.task] = manifest.name
+
+    def kept(self) -> Choices:
+        """Returns a copy of the choices, for `restore`."""
+        return copy.deepcopy(self._state.choices)
+
+    def restore(self, choices: Choices) -> None:
+        """Makes the choices what they were, when what went for another model is served again."""
+        self._state.choices = choices
 
     def meant(self, model: str, matches: Sequence[Manifest]) -> Manifest:
         """Returns which of the loaded models that fit a call answers it.

@@ -44,7 +44,7 @@ def vouch(package: Package, feeds: Sequence[Feeds]) -> Package:
     if kinds.isdisjoint(_FUSED) and size < _MOST_BYTES:
         outputs = [_outputs(package, feeds, level) for level in _LEVELS]
         data = packed(list(zip(feeds, outputs[0], strict=True)), outputs[1])
-        manifest["files"][FILE] = made_file(data, package.path(FILE))
+        manifest["files"][FILE] = made_file(data, package.folder / FILE)
     file.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return open_package(package.folder)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from sensorium.errors import NotFound
+from sensorium.errors import FailedPrecondition, NotFound
 from sensorium.versions import version_key
-from shared.inference.manifest import Manifest, package_error, read_manifest
+from shared.inference.graph_files import data_files
+from shared.inference.manifest import MAX_BYTES, Manifest, package_error, printable, read_manifest
 
 # Part of every fingerprint: raise it whenever the code of preprocessing changes a vector.
 PREPROCESSING_VERSION = 1
@@ -31,7 +32,13 @@ class Package:
     provider: str = "cpu"
 
     def path(self, name: str) -> Path:
-        """Returns the path of one of its files."""
+        """Returns the path of one of its files, or of its `manifest.json`.
+
+        Raises:
+            FailedPrecondition: PACKAGE_INVALID; `files` has no hash for it, so that nobody vouches for what it holds.
+        """
+        if name not in self.manifest.files and name != "manifest.json":
+            raise _unlisted(f"{self.manifest.name}/{self.manifest.version}", name)
         return self.folder / name
 
     def running(self, precision: str, provider: str) -> Package:
@@ -47,18 +54,12 @@ def open_package(folder: Path) -> Package:
         FailedPrecondition: PACKAGE_INVALID, naming the file and the field.
     """
     label = f"{folder.parent.name}/{folder.name}"
-    file = folder / "manifest.json"
-    if not file.is_file():
-        raise package_error(
-            label, "manifest.json", "is missing; a package is a folder <name>/<version>/ that holds one"
-        )
-    manifest = read_manifest(file.read_text(encoding="utf-8"), label)
+    manifest = read_manifest(_manifest_bytes(folder, label), label)
     _check_identity(folder, manifest, label)
     for name, expected in manifest.files.items():
         _check_file(folder, name, expected, label)
     for graph in filter(None, (manifest.graph, manifest.head)):
-        if graph not in manifest.files:
-            raise package_error(label, graph, "is a graph, but `files` has no hash for it")
+        _check_graph(folder, graph, manifest, label)
     precision = "int8" if manifest.precision == "int8" else "fp32"
     return Package(folder, manifest, _fingerprint(manifest, precision), precision)
 
@@ -81,7 +82,7 @@ def find_package(root: Path, model: str) -> Path:
     folders = find_packages(root)
     matches = [folder for folder in folders if folder.parent.name == name and version in ("", folder.name)]
     if not matches:
-        available = ", ".join(f"{folder.parent.name}@{folder.name}" for folder in folders)
+        available = printable(", ".join(f"{folder.parent.name}@{folder.name}" for folder in folders))
         raise NotFound(
             f"no model package {model!r} in the model folder; it has {available or 'none'}",
             metadata={"model": model, "available": available},
@@ -98,16 +99,59 @@ def _check_identity(folder: Path, manifest: Manifest, label: str) -> None:
             raise package_error(label, "manifest.json", f"field `{field}` is {value!r}, but the folder is {place!r}")
 
 
+def _manifest_bytes(folder: Path, label: str) -> bytes:
+    """Returns what the manifest holds, and no more than tells that it is too long."""
+    file = folder / "manifest.json"
+    try:
+        _check_inside(folder, "manifest.json", label)
+        if not file.is_file():
+            problem = "is missing; a package is a folder <name>/<version>/ that holds one"
+            raise package_error(label, "manifest.json", problem)
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except OSError as fault:
+        raise package_error(label, "manifest.json", f"cannot be read: {fault.strerror}") from None
+
+
 def _check_file(folder: Path, name: str, expected: str, label: str) -> None:
     path = folder / name
-    if Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
-        raise package_error(label, name, "leads out of the package; its files must lie inside it")
-    if not path.is_file():
-        raise package_error(label, name, "is missing, but field `files` names it")
-    with path.open("rb") as stream:
-        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        _check_inside(folder, name, label)
+        if not path.is_file():
+            raise package_error(label, name, "is missing, but field `files` names it")
+        with path.open("rb") as stream:
+            actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as fault:
+        raise package_error(label, name, f"cannot be read: {fault.strerror}") from None
     if actual != expected:
         raise package_error(label, name, f"has the sha256 {actual}, but field `files.{name}` says {expected}")
+
+
+def _check_inside(folder: Path, name: str, label: str) -> None:
+    """Refuses a name that leads out of the package, by itself or by links."""
+    try:
+        is_inside = not Path(name).is_absolute() and (folder / name).resolve().is_relative_to(folder.resolve())
+    except RuntimeError:  # links that lead in a circle
+        is_inside = False
+    if not is_inside or ".." in Path(name).parts:
+        raise package_error(label, name, "leads out of the package; its files must lie inside it")
+
+
+def _check_graph(folder: Path, graph: str, manifest: Manifest, label: str) -> None:
+    """Refuses a graph that nobody vouches for, or that would open such a file."""
+    if graph not in manifest.files:
+        raise _unlisted(label, graph)
+    try:
+        names = data_files(folder / graph)
+    except (ValueError, OSError) as fault:
+        raise package_error(label, graph, f"is no ONNX graph: {fault}") from None
+    for name in names:
+        if str(PurePosixPath(graph).parent / name) not in manifest.files:
+            raise package_error(label, graph, f"keeps weights in {name!r}, but `files` has no hash for that file")
+
+
+def _unlisted(label: str, name: str) -> FailedPrecondition:
+    return package_error(label, name, "is used, but `files` has no hash for it")
 
 
 def _fingerprint(manifest: Manifest, precision: str) -> str:

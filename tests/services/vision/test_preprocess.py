@@ -21,9 +21,9 @@ SHIPPED = Path(__file__).parents[3] / "models" / "tiny-vision"
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"resample": "nearest"}, "`resample` is 'nearest', none of bilinear, bicubic, lanczos"),
-        ({"mode": "opencv"}, "`mode` is 'opencv', none of torchvision, pil"),
-        ({"size": [32]}, "field `preprocess`: missing or wrong"),
+        ({"resample": "nearest"}, "field `preprocess.resample`: expected one of bicubic, bilinear, lanczos, got"),
+        ({"mode": "opencv"}, "field `preprocess.mode`: expected one of pil, torchvision, got"),
+        ({"size": [32]}, "field `preprocess.size`: expected a list of 2"),
     ],
 )
 async def test_wrong_numbers_are_refused_at_the_start(tmp_path: Path, change: dict[str, Any], said: str) -> None:

@@ -42,7 +42,7 @@ def test_graphs_and_weights_count_and_what_lies_beside_them_does_not(tmp_path: P
     assert weight_bytes(package) == (package.folder / "model.onnx").stat().st_size
     for name, size in (("weights.bin", 10), ("tokenizer.json", 100), ("CARD.md", 1000)):
         (package.folder / name).write_bytes(bytes(size))
-        package.manifest.files[name] = ""  # type: ignore[index]  # a dict, as it comes from JSON
+        package.manifest.files[name] = ""
     assert weight_bytes(package) == (package.folder / "model.onnx").stat().st_size + 10
 
 

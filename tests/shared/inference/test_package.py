@@ -58,12 +58,12 @@ def test_the_fingerprint_stays_where_vectors_do_as_when_a_level_is_added_to_the_
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda manifest: manifest.pop("dim"), "field `dim`: expected a whole number of at least 1, got nothing"),
+        (lambda manifest: manifest.pop("dim"), "field `dim`: expected a whole number from 1 to 1048576, got nothing"),
         (
             lambda manifest: manifest.update(dim="wide"),
-            'field `dim`: expected a whole number of at least 1, got "wide"',
+            'field `dim`: expected a whole number from 1 to 1048576, got "wide"',
         ),
-        (lambda manifest: manifest.update(task="sing"), "field `task`: expected one of encode, fuse, project, predict"),
+        (lambda manifest: manifest.update(task="sing"), "field `task`: expected one of encode, fuse, predict, project"),
         (lambda manifest: manifest.update(colour=1), "field `colour`: expected one of the fields"),
         (lambda manifest: manifest.update(name="else"), "field `name` is 'else', but the folder is 'bridge-a-b'"),
         (lambda manifest: manifest["limits"].pop("max_batch_items"), "field `limits.max_batch_items`"),
@@ -71,11 +71,11 @@ def test_the_fingerprint_stays_where_vectors_do_as_when_a_level_is_added_to_the_
             lambda manifest: manifest.update(
                 calibration={"logit_scale": 1, "activation": "softmax", "none_cosine": 1.5}
             ),
-            "field `calibration.none_cosine`: expected a cosine from -1 to 1, got 1.5",
+            "field `calibration.none_cosine`: expected a number from -1 to 1 or null, got 1.5",
         ),
         (lambda manifest: manifest["files"].update({"gone.json": "00"}), "gone.json: is missing"),
         (lambda manifest: manifest["files"].update({"../../secret": "00"}), "../../secret: leads out of the package"),
-        (lambda manifest: manifest.update(files={}), "is a graph, but `files` has no hash for it"),
+        (lambda manifest: manifest.update(files={}), "model.onnx: is used, but `files` has no hash for it"),
     ],
 )
 def test_a_manifest_that_does_not_hold_is_refused_by_field(

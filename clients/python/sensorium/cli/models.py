@@ -126,10 +126,11 @@ def verify(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check packages on disk: manifest, the hash of every file, and that the graph loads. Exits with 1 on a bad one."""
+    """Check packages on disk: manifest, hash of every file, and that the model answers. Exits with 1 on a bad one."""
     if golden:
         models_golden.verify(golden, packages or (), models, as_json=as_json)
     code_root()  # says so where only the client is installed
+    from shared.inference.manifest import printable
     from shared.inference.package import find_packages
 
     root = models or code_root() / "models"
@@ -138,12 +139,13 @@ def verify(
         raise UsageFault(f"there is no model package below {root}")
     found = {folder: _problem(folder) for folder in folders}
     if as_json:
-        print_json([{"package": _label(at), "folder": str(at), "problem": problem} for at, problem in found.items()])
+        facts = [(_label(at), printable(str(at)), problem) for at, problem in found.items()]
+        print_json([{"package": label, "folder": at, "problem": problem} for label, at, problem in facts])
     else:
         rows = table("package", "verdict", "folder")
         for folder, problem in found.items():
             verdict = Text(problem, style="red") if problem else Text("good", style="green")
-            rows.add_row(_label(folder), verdict, Text(os.path.relpath(folder)))
+            rows.add_row(_label(folder), verdict, Text(printable(os.path.relpath(folder))))
         console().print(rows)
     raise typer.Exit(SOME_FAILED if any(found.values()) else OK)
 
@@ -169,18 +171,22 @@ def _problem(folder: Path) -> str:
     from shared.inference.package import open_package
 
     try:
-        from shared.inference.model import Model as Loaded
+        from services.trial import probe
     except ModuleNotFoundError as missing:
         raise MeshError(f"{missing.name} is missing; install it with: pip install -e '.[all]'") from None
     try:
-        Loaded(open_package(folder))
+        probe(open_package(folder))
+    except ModuleNotFoundError as missing:
+        raise MeshError(f"{missing.name} is missing; install it with: pip install -e '.[all]'") from None
     except (SensoriumError, OSError, ValueError) as fault:
         return str(fault)
     return ""
 
 
 def _label(folder: Path) -> str:
-    return f"{folder.parent.name}@{folder.name}"
+    from shared.inference.manifest import printable  # a folder may have any bytes as its name
+
+    return printable(f"{folder.parent.name}@{folder.name}")
 
 
 def _takes(model: Model) -> str:
