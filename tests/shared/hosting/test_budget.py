@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensorium.errors import DeadlineExceeded, FailedPrecondition, NotFound, Reason
+from sensorium.errors import DeadlineExceeded, FailedPrecondition, NotFound, Reason, SensoriumError
 from shared.hosting.budget import Held, OverBudget, choose_leaving, weight_bytes
 from shared.inference.package import Package, open_package
 from tests.packages import bridge
@@ -161,6 +161,36 @@ async def test_what_went_comes_back_where_its_successor_cannot_be_opened(tmp_pat
             await served.load("c")
         assert served.loaded() == ["a@1", "b@1"]
         assert (await served.predict("b")).HasField("prediction")
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a library"), MemoryError(), OSError("the disk")])
+async def test_of_a_chain_of_faults_while_loading_the_service_ends_as_it_began(
+    tmp_path: Path, fault: Exception
+) -> None:
+    write(tmp_path, "a", "b", "c", "d")
+    failing = ["large"]
+
+    def opening(_: Served, package: Package) -> None:
+        if package.manifest.name in failing:
+            raise fault
+
+    async with serving(tmp_path, opening=opening, memory_budget_mb=4.5) as served:
+        await served.predict("b")
+        before, used = served.loaded(), [each.used_at for each in served.repository.encoders]
+        predictor(tmp_path, "large", size_mb=2.0)
+        for _ in range(2):
+            with pytest.raises(SensoriumError):
+                await served.load("large")
+            assert served.loaded() == before
+            assert [each.used_at for each in served.repository.encoders] == used
+        assert metric(served.running, 'sensorium_model_unloads_total{reason="budget"}') == 4
+        failing.append("c")  # what went fails too, and holds up nobody else
+        with pytest.raises(SensoriumError):
+            await served.load("large")
+        assert served.loaded() == ["a@1", "b@1", "d@1"]
+        failing.remove("c")
+        await served.load("c")
+        assert (await served.predict("c")).HasField("prediction")
 
 
 async def test_a_load_ends_though_its_caller_hangs_up(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def bridge(root: Path, version: str, scale: float = 1.0) -> Path:
     made = write_package(root / ".fresh", "bridge", linear(weights, "embedding", "projected"), version, task="project",
                          space="b@1", source_space="a@1", source_dim=4, dim=3, output="projected")  # fmt: skip
     target = root / "bridge" / version
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     made.rename(target)
     return target
@@ -121,3 +121,53 @@ async def test_no_call_fails_while_a_model_is_replaced_again_and_again(tmp_path:
                 await until(is_next)
             is_over.set()
         assert answered > 10
+
+
+def _spoil(folder: Path, kind: str) -> None:
+    """Makes a package wrong in one way."""
+    file = folder / "manifest.json"
+    text = file.read_bytes()
+    if kind == "bytes":
+        file.write_bytes(text.replace(b'"dim"', b'"licence": "\xff", "dim"'))
+    elif kind == "depth":
+        file.write_bytes(b"[" * 100_000)
+    elif kind == "nul":
+        file.write_bytes(text.replace(b'{"model.onnx"', rb'{"a\u0000": "", "model.onnx"'))
+    elif kind == "number":
+        file.write_bytes(text.replace(b'"dim": 3', b'"dim": "3"'))
+    elif kind == "folder":
+        file.unlink()
+        file.mkdir()
+
+
+async def test_the_follower_outlives_whatever_the_folder_holds_and_says_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge(tmp_path, "1")
+    async with serving(tmp_path, watch_s=0.01) as channel:
+        made = bridge(tmp_path / ".kinds", "1")
+        kinds = ("bytes", "depth", "nul", "number", "folder")
+        for kind in kinds:
+            shutil.copytree(made, tmp_path / ".fresh" / kind)
+            _spoil(tmp_path / ".fresh" / kind, kind)
+            (tmp_path / kind).mkdir()
+            (tmp_path / ".fresh" / kind).rename(tmp_path / kind / "²")
+
+        def told() -> list[str]:
+            faults = [record.exc_info[1] for record in caplog.records if record.exc_info]
+            return [str(fault) for fault in faults]
+
+        async def are_told() -> bool:
+            await listed(channel)
+            return len(told()) >= len(kinds)
+
+        await until(are_told)
+        bridge(tmp_path, "2")
+
+        async def is_second() -> bool:
+            return "bridge@2" in dict(await listed(channel))
+
+        await until(is_second)
+        for kind in kinds:
+            assert [f"model package {kind}/²: manifest.json" in fault for fault in told()].count(True) == 1
+        assert len(told()) == len(kinds)
