@@ -81,6 +81,7 @@ class AudioServicer(audio_pb2_grpc.AudioEncoderServiceServicer):
             for piece in pieces(request.samples, stream_format.format, stream_format.channel_count):
                 for window in live.push(piece):
                     yield await _answer(window, stream_format, encoder, wanted)
+                await asyncio.sleep(0)  # a large message may fill no window: others have their turn all the same
         for window in live.finish():
             yield await _answer(window, stream_format, encoder, wanted)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import SensoriumError
 from sensorium.v1 import embedding_pb2, text_pb2, text_pb2_grpc
 from services.text.preprocess import Text, TextPreprocessor, prompt_of
-from services.text.tokenizer import Tokens
 from shared.hosting import results
 from shared.hosting.repository import Repository
 from shared.serving.call import Call, current_call
@@ -59,11 +60,10 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
         preprocessor = encoder.prepare
         assert isinstance(preprocessor, TextPreprocessor), "every encoder of this service is opened with one"
         call = current_call()
-        found = await encoder.prepare_with(preprocessor.tokens, texts, deadline=call.deadline, priority=call.priority)
-        items = [_tokenized(tokens, preprocessor, f"texts[{place}]") for place, tokens in enumerate(found)]
-        receipt = results.receipt(encoder.package, (), started)
-        receipt.token_count = sum(len(item.tokens.ids) for item in items)
-        return text_pb2.TokenizeResponse(results=items, receipt=receipt)
+        found = await encoder.prepare_with(
+            partial(_tokenized, preprocessor), texts, deadline=call.deadline, priority=call.priority
+        )
+        return await asyncio.to_thread(_tokenize_response, found, results.receipt(encoder.package, (), started))
 
     async def _answer(self, request: text_pb2.EncodeTextStreamRequest, call: Call) -> text_pb2.EncodeTextStreamResponse:
         deadline = call.item_deadline()
@@ -101,9 +101,23 @@ class TextServicer(text_pb2_grpc.TextEncoderServiceServicer):
         return items, results.receipt(encoder.package, encoded, started)
 
 
-def _tokenized(tokens: Tokens | SensoriumError, read_by: TextPreprocessor, field: str) -> text_pb2.TokenizeResult:
-    if isinstance(tokens, SensoriumError):
-        return text_pb2.TokenizeResult(error=failed_item(tokens.under(field)))
+def _tokenized(read_by: TextPreprocessor, text: Text) -> text_pb2.TokenizeResult:
+    """Returns the whole answer to one text: with many tokens, to write them down takes as long as to find them."""
+    tokens = read_by.tokens(text)
     ids = tokens.encoding.ids
     message = text_pb2.Tokens(ids=ids, pieces=read_by.pieces(ids), is_truncated=tokens.is_cut)
     return text_pb2.TokenizeResult(tokens=message)
+
+
+def _tokenize_response(
+    found: Sequence[text_pb2.TokenizeResult | SensoriumError], receipt: embedding_pb2.Receipt
+) -> text_pb2.TokenizeResponse:
+    """Joins the answers one by one: others run between two copies."""
+    response = text_pb2.TokenizeResponse(receipt=receipt)
+    for place, each in enumerate(found):
+        if isinstance(each, SensoriumError):
+            response.results.add(error=failed_item(each.under(f"texts[{place}]")))
+        else:
+            response.results.append(each)
+            response.receipt.token_count += len(each.tokens.ids)
+    return response

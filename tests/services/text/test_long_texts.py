@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from sensorium.v1.embedding_pb2 import EncodeOptions
 from sensorium.v1.text_pb2 import EncodeTextRequest, TokenizeRequest
 from services.text.app import serving
 from services.text.config import Config
+from services.text.preprocess import TextPreprocessor
 from services.text.tokenizer import CutTokenizer
 from tests.running import running
 
@@ -82,6 +85,23 @@ async def test_health_answers_while_texts_of_a_mebibyte_are_embedded_and_tokeniz
         assert all(result.tokens.is_truncated for result in tokenized.results)
         assert all(all(result.tokens.pieces) for result in tokenized.results)
         assert answered > 5
+
+
+async def test_long_answers_to_tokenize_are_written_down_while_health_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
+    pieces = TextPreprocessor.pieces
+
+    def watched(read_by: TextPreprocessor, ids: Sequence[int]) -> Sequence[str]:
+        threads.add(threading.current_thread())
+        return pieces(read_by, ids)
+
+    monkeypatch.setattr(TextPreprocessor, "pieces", watched)
+    async with running(serving, Config) as (channel, _):
+        stub = text_pb2_grpc.TextEncoderServiceStub(channel)
+        answer = await call(stub.Tokenize, TokenizeRequest(texts=["the dog " * 100, "", "a"]), timeout_s=10)
+    assert threads
+    assert threading.current_thread() not in threads  # that of the event loop, which health needs
+    assert answer.receipt.token_count == sum(len(result.tokens.ids) for result in answer.results)
 
 
 async def test_tokenizing_stops_at_the_deadline_and_says_how_much_too_long_a_text_is() -> None:
