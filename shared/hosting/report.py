@@ -36,7 +36,8 @@ class Report:
         if encoder.quantized_cosine is not None:
             runs["quantized_cosine"] = f"{encoder.quantized_cosine:.6f}"
         elif package.precision == "int8":
-            _log.warning("an int8 model keeps no reference: add it again", extra={"f": {"model": manifest.id}})
+            said = "an int8 model keeps nothing that tells whether it is computed rightly here"
+            _log.warning(said, extra={"f": {"model": manifest.id}})
         _log.info("model loaded", extra={"f": {**facts, **runs}})
 
     def went(self, encoder: Encoder[Any], reason: Unload) -> None:

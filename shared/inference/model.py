@@ -34,7 +34,7 @@ class Model:
     execution: what the server can and wants to run graphs with.
 
     quantized_cosine: of an int8 graph, the least cosine of what this machine computes to what the weights say; None
-        where the package keeps nothing to tell it by.
+        before the warm-up, and where the package keeps nothing to tell it by.
 
     `package` is the package as it runs. Where the provider compiles each shape, batches are filled up to one of few
     sizes, and the first batch of a shape pays for it: at load that is the canary's alone.
@@ -59,7 +59,7 @@ class Model:
         self._wide = Session(package, manifest.graph, manifest.output, threads=threads) if threads > 1 else None
         # One product of matrices for each text: not worth a lower precision.
         self._head = Session(package, manifest.head, HEAD_OUTPUT) if manifest.head else None
-        self.quantized_cosine = reference.held(self.package, self._session.run)
+        self.quantized_cosine: float | None = None
         self._is_pooled = manifest.pooling != NONE
         self._taken = self._session.input_names | ({"attention_mask", "pooling_mask"} if self._is_pooled else set())
 
@@ -122,6 +122,8 @@ class Model:
             )
         if not np.isfinite(output).all():
             raise package_error(label, manifest.graph, "returns NaN or infinity in a warm-up inference")
+        if self.quantized_cosine is None:
+            self.quantized_cosine = reference.held(self.package, self._session.run)
 
     def _opened(self, package: Package) -> Session:
         """Returns the session that was chosen; from then on `package` says what it runs with."""

@@ -80,6 +80,20 @@ def test_a_machine_that_is_a_little_off_says_so_in_its_log(package: Package, cap
     assert 0.99 < record.f["quantized_cosine"] < 0.999  # type: ignore[attr-defined]
 
 
+async def test_an_int8_package_of_before_is_served_and_the_log_says_that_nothing_vouches_for_it(
+    package: Package, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = json.loads(package.path("manifest.json").read_text())
+    del manifest["files"]["reference.npz"]
+    package.path("manifest.json").write_text(json.dumps(manifest))
+    hosting = HostingConfig(models=package.folder.parents[1])
+    async with running(serving, Config, hosting=hosting) as (channel, _):
+        stub = model_pb2_grpc.ModelServiceStub(channel)
+        model = (await call(stub.GetModel, model_pb2.GetModelRequest(), timeout_s=20)).model
+    assert not model.HasField("quantized_cosine")
+    assert "an int8 model keeps nothing that tells whether it is computed rightly here" in caplog.messages
+
+
 def test_a_broken_reference_is_named(package: Package) -> None:
     file = package.path("reference.npz")
     file.write_bytes(b"no archive")
