@@ -174,6 +174,8 @@ class Repository(Generic[_Input]):
         for task in self._loads:
             task.cancel()
         await asyncio.gather(*self._loads, return_exceptions=True)
+        if not self._is_starting:  # what came just now may not have been kept yet
+            await self._in_thread(self._versions.save)
 
     async def _load(self, model: str) -> Encoder[_Input]:
         async with self._turn:
