@@ -6,8 +6,14 @@ import pytest
 
 from sensorium.errors import FailedPrecondition, InvalidInput, NotFound, Reason, Unavailable
 from sensorium.v1 import model_pb2
-from sensorium.v1.model_pb2 import GetModelRequest, ListModelsRequest, LoadModelRequest, UnloadModelRequest
-from sensorium.v1.orchestrator_pb2 import EmbedRequest
+from sensorium.v1.model_pb2 import (
+    GetModelRequest,
+    ListModelsRequest,
+    LoadModelRequest,
+    SetDefaultModelRequest,
+    UnloadModelRequest,
+)
+from sensorium.v1.orchestrator_pb2 import DescribeRequest, EmbedRequest
 from tests.services.orchestrator.fakes import audio_peer, fusion_peer, started, text_peer, vision_peer
 from tests.services.orchestrator.harness import TEXT, orchestrating, refused, text
 from tests.services.orchestrator.toys import SPACE, model
@@ -61,6 +67,27 @@ async def test_one_model_is_found_by_name_by_version_or_as_the_default() -> None
     assert (default.model.name, default.model.space) == ("toy-text", SPACE)
     assert (type(unknown), unknown.reason) == (NotFound, Reason.MODEL_NOT_FOUND)
     assert unknown.metadata["available"] == "toy-text@1, toy-text@2, toy-vision@1"
+
+
+async def test_where_only_fusion_was_seen_nobody_knows_the_default_model_yet() -> None:
+    fusion, silent = fusion_peer(), text_peer()
+    async with started(fusion), orchestrating(fusion, silent) as mesh:
+        error = await refused(mesh.models.GetModel(GetModelRequest()))
+        assert (type(error), error.metadata["service"]) == (Unavailable, "text")
+
+
+async def test_a_default_is_set_at_the_peer_that_has_the_model_and_seen_at_once() -> None:
+    peers = text_peer(), vision_peer()
+    peers[0].models.append(model("toy-text", TEXT, version="2"))
+    peers[0].models[1].is_default = False
+    async with started(*peers), orchestrating(*peers) as mesh:
+        for version in ("2", "1"):
+            await mesh.models.SetDefaultModel(SetDefaultModelRequest(model=f"toy-text@{version}"))
+            described = await mesh.stub.Describe(DescribeRequest())
+            (text_service,) = [each for each in described.services if each.name == "text"]
+            assert [each.version for each in text_service.models if each.is_default] == [version]
+        unknown = await refused(mesh.models.SetDefaultModel(SetDefaultModelRequest(model="none")))
+        assert isinstance(unknown, NotFound)
 
 
 async def test_a_model_is_loaded_and_unloaded_at_the_peer_that_it_belongs_to() -> None:

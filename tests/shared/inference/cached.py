@@ -150,4 +150,4 @@ async def cached(folder: Path, max_bytes: int = 1_000_000, max_queue_batches: in
 
 def soon() -> float:
     """Returns a deadline that a test can wait for."""
-    return time.monotonic() + 0.05
+    return time.monotonic() + 0.3

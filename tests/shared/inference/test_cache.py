@@ -302,3 +302,16 @@ async def test_the_canary_is_computed_each_time(tmp_path: Path) -> None:
         await served.encoder.check(5)
         await served.encoder.check(5)
         assert served.model.batches == [[0.5]] * 3
+
+
+async def test_what_is_kept_is_found_by_the_fingerprint_of_the_model_as_it_runs(
+    tmp_path: Path,
+) -> None:
+    async with cached(tmp_path) as served:
+        await served.encode(ONE)
+        served.model.package = served.model.package.running("bf16", "openvino")
+        assert served.encoder.package.fingerprint not in served.cache._shelves
+        (fresh,) = await served.encode(ONE)
+        assert isinstance(fresh, Encoded)
+        assert not fresh.is_cached
+        assert served.encoder.package.fingerprint in served.cache._shelves
