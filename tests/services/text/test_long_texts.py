@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import random
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +25,7 @@ from services.text.app import serving
 from services.text.config import Config
 from services.text.preprocess import TextPreprocessor
 from services.text.tokenizer import CutTokenizer
+from shared.hosting.config import HostingConfig
 from tests.running import running
 
 _ROOT = Path(__file__).parents[3]
@@ -116,11 +120,21 @@ async def test_tokenizing_stops_at_the_deadline_and_says_how_much_too_long_a_tex
         assert "more than" in error.problem
 
 
-async def test_a_text_of_white_space_is_the_empty_text() -> None:
-    async with running(serving, Config) as (channel, _):
+@pytest.mark.parametrize("accepts_empty", [True, False], ids=["embedded", "refused"])
+async def test_a_text_of_white_space_is_the_empty_text(tmp_path: Path, accepts_empty: bool) -> None:
+    shutil.copytree(_ROOT / "models/tiny-text", tmp_path / "tiny-text")
+    file, tokenizer = (tmp_path / "tiny-text/1" / name for name in ("manifest.json", "tokenizer.json"))
+    manifest, kept = json.loads(file.read_text()), json.loads(tokenizer.read_text())
+    kept["normalizer"] = None  # so that it keeps white space, as those of many models do
+    tokenizer.write_text(json.dumps(kept))
+    manifest["files"]["tokenizer.json"] = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
+    manifest["preprocess"]["accepts_empty"] = accepts_empty  # what imported models do, and the shipped one does not
+    file.write_text(json.dumps(manifest))
+    texts = ["", " ", "\t\n  ", "\u3000\u00a0"]
+    async with running(serving, Config, hosting=HostingConfig(models=tmp_path)) as (channel, _):
         stub = text_pb2_grpc.TextEncoderServiceStub(channel)
-        texts = ["", " ", "\t\n  ", "\u3000\u00a0"]
         answers = [
             (await call(stub.EncodeText, EncodeTextRequest(texts=[text]), timeout_s=10)).results[0] for text in texts
         ]
-        assert len({answer.SerializeToString() for answer in answers}) == 1
+    assert answers[0].HasField("embedding") == accepts_empty
+    assert len({answer.SerializeToString() for answer in answers}) == 1
