@@ -127,7 +127,7 @@ def ends_early(data: bytes, kind: str) -> bool:
     """Whether a file lacks its end, as far as its format has one; `kind` is Pillow's name of the format."""
     tail = data[-_TAIL_BYTES:]
     if kind == "JPEG":
-        return b"\xff\xd9" not in tail
+        return data.rfind(b"\xff\xd9") < _scan_of_jpeg(data)
     if kind == "PNG":
         return b"IEND" not in tail
     if kind == "GIF":
@@ -137,6 +137,15 @@ def ends_early(data: bytes, kind: str) -> bool:
     if kind == "BMP":
         return int.from_bytes(data[2:6], "little") > len(data)
     return _tiff_ends_early(data)
+
+
+def _scan_of_jpeg(data: bytes) -> int:
+    """Returns where the first scan of a JPEG begins, or the file ends: a thumbnail before it has an end of its own."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:  # SOS (ITU T.81, table B.1)
+        is_fill = data[at + 1] == 0xFF
+        at += 1 if is_fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at
 
 
 def tiff_tags(data: bytes) -> dict[int, list[int]]:

@@ -270,6 +270,14 @@ def test_a_whole_picture_of_a_variety_that_is_not_supported_is_called_that() -> 
         decode_picture(floats, _PICTURES)
 
 
+def test_a_picture_that_was_cut_is_called_cut_though_its_thumbnail_is_whole() -> None:
+    with io.BytesIO() as file:
+        Image.effect_noise((200, 200), 50).save(file, "JPEG", comment=b"a thumbnail \xff\xd9")
+        whole = file.getvalue()
+    with pytest.raises(Exception, match="ends early"):
+        decode_picture(whole[: len(whole) // 2], _PICTURES)
+
+
 def test_a_gif_may_be_wider_than_signed_numbers_of_16_bits() -> None:
     with io.BytesIO() as file:
         Image.new("L", (40_000, 2), 255).save(file, "GIF")
