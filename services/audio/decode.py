@@ -56,7 +56,16 @@ def decode(data: bytes, limits: AudioLimits) -> tuple[NDArray[np.float32], int]:
         MemoryError: there is not enough memory for it.
     """
     check(data, limits)
-    decoded = [_decoded(part, limits) for part in parts(data)]
+    decoded: list[tuple[NDArray[np.float32], int]] = []
+    total = 0
+    for part in parts(data):
+        decoded.append(_decoded(part, limits))
+        samples, rate = decoded[-1]
+        total += len(samples)
+        if total * samples.shape[1] > limits.max_samples:
+            raise _too_large(total * samples.shape[1], limits.max_samples, "samples")
+        if 1000 * total > limits.max_ms * rate:
+            break  # what is there is over the limit already, as is said below
     rates = {rate for _, rate in decoded}
     if len({samples.shape[1] for samples, _ in decoded}) > 1 or len(rates) > 1:
         raise _undecodable("is several sounds in one file, of different rates or channels; send them apart")

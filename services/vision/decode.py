@@ -15,7 +15,9 @@ from services.vision.pixels import (
     deep_grey,
     deep_tiff,
     ends_early,
+    has_deep_planes,
     orientation,
+    scale_transparent_grey,
     tiff_tags,
     transparent_rgb16,
     upright,
@@ -115,7 +117,8 @@ def _deep_tiff(data: bytes, limits: ImageLimits) -> NDArray[np.uint8] | None:
         pixels = deep_tiff(data)
     except cv2.error:
         return None
-    return None if pixels is None else upright(pixels, tags[274][0] if 274 in tags else xmp_orientation(data))
+    # OpenCV turns a TIFF by its tag whatever it is asked.
+    return pixels if pixels is None or 274 in tags else upright(pixels, xmp_orientation(data))
 
 
 def _opened(data: bytes, kind: str) -> Image.Image:
@@ -164,7 +167,11 @@ def _by_opencv(data: bytes, picture: Image.Image, empty: Empty) -> NDArray[np.ui
 
 def _by_pillow(data: bytes, picture: Image.Image) -> NDArray[np.uint8]:
     """Returns (h, w, 3) uint8 as the reference makes it, alpha on white."""
+    if picture.format == "TIFF" and has_deep_planes(picture):
+        raise NotImplementedError("its channels of 16 bits lie apart; save them pixel by pixel")
     picture.load()
+    if picture.format == "PNG":
+        scale_transparent_grey(picture, depth=data[24])
     if picture.mode.startswith("I") or picture.mode == "F":
         return deep_grey(picture)
     if picture.mode == "RGB" and isinstance(picture.info.get("transparency"), tuple) and _is_png16(data):

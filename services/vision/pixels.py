@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _ORIENTATION = 0x0112  # tag of EXIF 2.32 and of TIFF 6.0
+_DEPTHS, _PLANAR, _APART = 258, 284, 2  # two tags of TIFF 6.0, and a value of the second
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF 6.0, and a value of it
 # As an attribute or an element, whichever quotes and spaces an XMP writer likes.
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
@@ -21,17 +22,47 @@ _TAIL_BYTES = 1 << 16
 def orientation(picture: Image.Image) -> int:
     """Returns how a picture is stored, 1 to 8 (EXIF 2.32, tag 0x0112): of all formats read in one way.
 
-    EXIF goes before XMP. Both are looked for wherever Pillow finds them: in a segment or chunk of their own, in a PNG's
-    raw profile, in a TIFF's tags. What is damaged or out of range counts as upright.
+    EXIF goes before XMP. Both are looked for in a segment or chunk of their own, in a PNG's raw profiles, in a TIFF's
+    tags. What is damaged or out of range counts as upright.
     """
     try:
         stated = picture.getexif().get(_ORIENTATION)
     except Exception:  # noqa: BLE001  # damaged EXIF raises whatever its parser met
         stated = None
     if stated is None:
-        xmp = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
+        stated = _profile_orientation(picture)
+    if stated is None:
+        xmp = (
+            picture.info.get("xmp")
+            or picture.info.get("XML:com.adobe.xmp")
+            or _raw_profile(picture, "xmp")
+            or _raw_profile(picture, "APP1")
+        )
         stated = xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode())
     return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
+
+
+def _raw_profile(picture: Image.Image, name: str) -> bytes:
+    """Returns what ImageMagick wrote as text into a PNG: a name, a length, and hexadecimal digits; b"" if damaged."""
+    lines = str(picture.info.get(f"Raw profile type {name}", "")).strip().split("\n")
+    try:
+        return bytes.fromhex("".join(lines[2:]))
+    except ValueError:
+        return b""
+
+
+def _profile_orientation(picture: Image.Image) -> int | None:
+    """Returns the orientation of EXIF in a PNG's profile "APP1", which Pillow does not look into; None of any other."""
+    profile = _raw_profile(picture, "APP1")
+    if not profile.startswith(b"Exif\0\0"):
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(profile)
+        stated = exif.get(_ORIENTATION)
+    except Exception:  # noqa: BLE001  # damaged EXIF raises whatever its parser met
+        return None
+    return stated if isinstance(stated, int) else None
 
 
 def xmp_orientation(data: bytes) -> int:
@@ -67,6 +98,19 @@ def deep_grey(picture: Image.Image) -> NDArray[np.uint8]:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
+def has_deep_planes(picture: Image.Image) -> bool:
+    """Whether a TIFF keeps each channel of more than 8 bits in a plane of its own, which none here reads rightly."""
+    tags = picture.tag_v2  # type: ignore[attr-defined]  # of a TIFF
+    return tags.get(_PLANAR) == _APART and len(tags.get(_DEPTHS, ())) > 1 and max(tags[_DEPTHS]) > 8
+
+
+def scale_transparent_grey(picture: Image.Image, depth: int) -> None:
+    """Gives the transparent grey of a PNG of 1, 2 or 4 bits the range of 8, which Pillow gives its pixels alone."""
+    transparent = picture.info.get("transparency")
+    if picture.mode == "L" and depth < 8 and isinstance(transparent, int):
+        picture.info["transparency"] = transparent * 255 // ((1 << depth) - 1)
+
+
 def transparent_rgb16(data: bytes) -> NDArray[np.uint8]:
     """Returns (h, w, 3) uint8 of a PNG of 16 bits a channel, one of whose colours is transparent, on white.
 
@@ -83,7 +127,7 @@ def ends_early(data: bytes, kind: str) -> bool:
     """Whether a file lacks its end, as far as its format has one; `kind` is Pillow's name of the format."""
     tail = data[-_TAIL_BYTES:]
     if kind == "JPEG":
-        return b"\xff\xd9" not in tail
+        return data.rfind(b"\xff\xd9") < _scan_of_jpeg(data)
     if kind == "PNG":
         return b"IEND" not in tail
     if kind == "GIF":
@@ -93,6 +137,15 @@ def ends_early(data: bytes, kind: str) -> bool:
     if kind == "BMP":
         return int.from_bytes(data[2:6], "little") > len(data)
     return _tiff_ends_early(data)
+
+
+def _scan_of_jpeg(data: bytes) -> int:
+    """Returns where the first scan of a JPEG begins, or the file ends: a thumbnail before it has an end of its own."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:  # SOS (ITU T.81, table B.1)
+        is_fill = data[at + 1] == 0xFF
+        at += 1 if is_fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at
 
 
 def tiff_tags(data: bytes) -> dict[int, list[int]]:

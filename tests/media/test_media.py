@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -128,7 +129,30 @@ def test_a_wav_that_says_it_has_no_samples_has_none() -> None:
         decode_sound(empty, _SOUNDS)
 
 
-def _tiff(grey: NDArray[np.float64], bits: int, *, is_white_zero: bool, order: str) -> bytes:
+def _file(samples: NDArray[np.float32], kind: str) -> bytes:
+    with io.BytesIO() as file:
+        soundfile.write(file, samples, 16_000, format=kind)
+        return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "WAV"])
+def test_files_that_were_joined_are_read_in_order_and_no_more_of_them_than_the_limit(kind: str) -> None:
+    first, second = _sound("a_ref.wav"), _sound("a_ref.wav")[::-1]
+    joined = _file(first, kind) + _file(second, kind)
+    assert np.allclose(decode_sound(joined, _SOUNDS)[0], np.concatenate([first, second]), atol=1e-4)
+    many = _file(np.zeros(16_000, np.float32), kind) * 50
+    with pytest.raises(Exception, match="has 3000 ms, over the limit of 2500"):
+        decode_sound(many, AudioLimits(1 << 26, 2_500, 1 << 26))
+    with pytest.raises(Exception, match="has 48000 samples, over the limit of 40000"):
+        decode_sound(many, AudioLimits(1 << 26, 600_000, 40_000))
+
+
+def test_a_sound_of_stated_length_0_is_read_where_the_length_of_the_file_alone_is_right() -> None:
+    whole = (_FILES / "a_ref.wav").read_bytes()
+    assert np.array_equal(decode_sound(whole[:40] + bytes(4) + whole[44:], _SOUNDS)[0], _sound("a_ref.wav"))
+
+
+def _tiff(grey: NDArray[np.float64], bits: int, *, is_white_zero: bool, order: str, stored: int = 1) -> bytes:
     """Returns a grey TIFF of one strip, its samples packed as TIFF 6.0 says; `order` is struct's."""
     values = np.round(grey * ((1 << bits) - 1)).astype(np.int64)
     values = (1 << bits) - 1 - values if is_white_zero else values
@@ -139,7 +163,7 @@ def _tiff(grey: NDArray[np.float64], bits: int, *, is_white_zero: bool, order: s
         padded = (row + "0" * (-len(row) % 8) for row in rows)
         raw = b"".join(int(row, 2).to_bytes(len(row) // 8, "big") for row in padded)
     height, width = grey.shape
-    shorts = {256: width, 257: height, 258: bits, 259: 1, 262: int(not is_white_zero), 277: 1, 278: height}
+    shorts = {256: width, 257: height, 258: bits, 259: 1, 262: int(not is_white_zero), 274: stored, 277: 1, 278: height}
     longs = {273: 8, 279: len(raw)}
     entries = [struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items()]
     entries += [struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in longs.items()]
@@ -182,12 +206,76 @@ def test_xmp_says_which_side_is_up_in_every_format(kind: str, form: str) -> None
     assert pixels[5, 10, 0] > 200 > 50 > pixels[-5, 10, 0]
 
 
+@pytest.mark.parametrize("stored", range(1, 9))
+def test_a_deep_tiff_is_turned_once_as_its_shallow_twin_is(stored: int) -> None:
+    grey = np.linspace(0, 1, 40)[None, :] * np.linspace(0.2, 1, 30)[:, None]
+    twin = decode_picture(_tiff(grey, 8, is_white_zero=False, order="<", stored=stored), _PICTURES)
+    for bits in (12, 16, 32):
+        pixels = decode_picture(_tiff(grey, bits, is_white_zero=False, order="<", stored=stored), _PICTURES)
+        assert pixels.shape == twin.shape
+        assert np.abs(pixels.astype(int) - twin).max() <= 1
+
+
+def _png(rows: bytes, size: tuple[int, int], bits: int, colour: int, chunks: dict[bytes, bytes]) -> bytes:
+    """Returns a PNG of unfiltered rows, with these chunks before its pixels."""
+    head = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0)
+    parts = {b"IHDR": head, **chunks, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    framed = (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_the_transparent_grey_of_a_shallow_png_is_white(bits: int) -> None:
+    rows = b"\0" + bytes([1 << 8 - bits])  # one pixel of the level 1, the others 0
+    transparent = _png(rows, (8 // bits, 1), bits, 0, {b"tRNS": struct.pack(">H", 0)})
+    opaque = decode_picture(_png(rows, (8 // bits, 1), bits, 0, {}), _PICTURES)
+    pixels = decode_picture(transparent, _PICTURES)
+    assert (pixels[0, 1:] == 255).all()
+    assert (pixels[0, 0] == opaque[0, 0]).all()
+    shown = _png(rows, (8 // bits, 1), bits, 0, {b"tRNS": struct.pack(">H", 1)})
+    assert decode_picture(shown, _PICTURES)[0].tolist() == [[255] * 3] + [[0] * 3] * (8 // bits - 1)
+
+
+@pytest.mark.parametrize("name", ["exif", "APP1", "xmp"])
+def test_every_raw_profile_of_a_png_says_which_side_is_up(name: str) -> None:
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    profile = b'<x tiff:Orientation="6"/>' if name == "xmp" else exif
+    text = f"Raw profile type {name}\0\n{name}\n{len(profile):8}\n{profile.hex()}\n"
+    stored = _png(b"\0\xff\0", (2, 1), 8, 0, {b"tEXt": text.encode()})
+    assert decode_picture(stored, _PICTURES)[:, 0, 0].tolist() == [255, 0]
+
+
+def test_deep_channels_that_lie_apart_are_refused_rather_than_read_wrongly() -> None:
+    planes = np.arange(3 * 4 * 4, dtype="<u2").tobytes()
+    shorts = {256: 4, 257: 4, 259: 1, 262: 2, 277: 3, 278: 4, 284: 2}
+    entries = {tag: struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items()}
+    at = 8 + len(planes)
+    for tag, kind, place in ((258, 3, at), (273, 4, at + 6), (279, 4, at + 18)):
+        entries[tag] = struct.pack("<HHII", tag, kind, 3, place)
+    lists = struct.pack("<3H6I", 16, 16, 16, 8, 40, 72, 32, 32, 32)
+    ifd = struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    made = struct.pack("<2sHI", b"II", 42, at + len(lists)) + planes + lists + ifd
+    with pytest.raises(Exception, match="channels of 16 bits lie apart"):
+        decode_picture(made, _PICTURES)
+
+
 def test_a_whole_picture_of_a_variety_that_is_not_supported_is_called_that() -> None:
     with io.BytesIO() as file:
         Image.fromarray(np.zeros((4, 4), np.float32)).save(file, "TIFF")
         floats = file.getvalue()
     with pytest.raises(Exception, match="is a whole TIFF file, of a variety that is not supported"):
         decode_picture(floats, _PICTURES)
+
+
+def test_a_picture_that_was_cut_is_called_cut_though_its_thumbnail_is_whole() -> None:
+    with io.BytesIO() as file:
+        Image.effect_noise((200, 200), 50).save(file, "JPEG", comment=b"a thumbnail \xff\xd9")
+        whole = file.getvalue()
+    with pytest.raises(Exception, match="ends early"):
+        decode_picture(whole[: len(whole) // 2], _PICTURES)
 
 
 def test_a_gif_may_be_wider_than_signed_numbers_of_16_bits() -> None:

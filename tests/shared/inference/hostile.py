@@ -25,6 +25,7 @@ def set_up(note: int) -> Decode:
         b"exit": lambda: os._exit(3),
         b"hang": lambda: _turn(60, units=10**9),
         b"slow": lambda: _turn(0.5, units=10**9),
+        b"streams": lambda: [_turn(0.2) for _ in range(100)],
         b"spin": lambda: _turn(60),
         b"bloat": lambda: np.ones(1 << 30, np.uint8),
         b"bug": lambda: 1 // 0,

@@ -131,6 +131,13 @@ def test_a_file_that_ends_its_decoder_is_told_so_and_the_next_has_another(
     assert ends == [end]
 
 
+def test_a_file_of_many_streams_has_no_more_of_a_cpu_than_one_of_one(isolation: Isolation, ends: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="takes more of a CPU to decode"):
+        decoded(isolation, b"streams")
+    assert decoded(isolation, b"after") == b"after"
+    assert ends == ["timeout"]
+
+
 def test_a_bug_of_a_decoder_is_a_bug_of_ours_and_ends_nothing(isolation: Isolation, ends: list[str]) -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         decoded(isolation, b"bug")
