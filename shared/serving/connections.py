@@ -37,12 +37,16 @@ _LAST_DATA_AT, _RECEIVED_AT, _INFO_BYTES = 52, 128, 136
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One open connection: its descriptor here, whom it is with, the bytes that came, how long none have."""
+    """One open connection: its descriptor here, whom it is with, the bytes that came, how long none have.
+
+    inode: tells it from another that has its descriptor since.
+    """
 
     descriptor: int
     address: str
     received: int
     silent_s: float
+    inode: int = 0
 
     @property
     def is_silent(self) -> bool:
@@ -101,14 +105,36 @@ def _tidied(port: int, most: int, most_of_one: int) -> Mapping[str, int]:
     if len(os.listdir("/proc/self/fd")) <= limit:  # noqa: PTH208  # counted four times a second
         return {}
     closed: dict[str, int] = defaultdict(int)
-    for connection in chosen(list(_connections(port)), most, most_of_one):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.descriptor)) as theirs:
-            theirs.shutdown(socket.SHUT_RDWR)  # gRPC's core sees the end, and closes what is its own
+    for connection in chosen(list(connections(port)), most, most_of_one):
+        if shut(connection):
             closed[connection.address] += 1
     return dict(closed)
 
 
-def _connections(port: int) -> Iterable[Connection]:
+def shut(connection: Connection) -> bool:
+    """Ends a connection; False where it is gone, though another may have its descriptor by now."""
+    try:
+        with _handle(connection.descriptor, connection.inode) as theirs:
+            theirs.shutdown(socket.SHUT_RDWR)  # gRPC's core sees the end, and closes what is its own
+    except OSError:
+        return False
+    return True
+
+
+def _handle(descriptor: int, inode: int) -> socket.socket:
+    """Returns a second handle of a connection, which is the caller's to close.
+
+    Raises:
+        OSError: the descriptor is closed, or leads to something else by now: gRPC's threads open and close meanwhile.
+    """
+    mine = os.dup(descriptor)
+    if os.fstat(mine).st_ino != inode:
+        os.close(mine)
+        raise OSError(f"descriptor {descriptor} leads to something else")
+    return socket.socket(fileno=mine)
+
+
+def connections(port: int) -> Iterable[Connection]:
     """Yields the connections of this process to one of its ports."""
     addresses = _addresses(port)
     for entry in Path("/proc/self/fd").iterdir():
@@ -117,7 +143,8 @@ def _connections(port: int) -> Iterable[Connection]:
             address = addresses.get(target)
             if address is None:
                 continue
-            with socket.socket(fileno=os.dup(int(entry.name))) as mine:
+            inode = int(target[len("socket:[") : -1])
+            with _handle(int(entry.name), inode) as mine:
                 info = mine.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
         except OSError:
             continue  # it went just now
@@ -125,7 +152,7 @@ def _connections(port: int) -> Iterable[Connection]:
             return  # a kernel that does not say
         (silent_ms,) = struct.unpack_from("I", info, _LAST_DATA_AT)
         (received,) = struct.unpack_from("Q", info, _RECEIVED_AT)
-        yield Connection(int(entry.name), address, received, silent_ms / 1000)
+        yield Connection(int(entry.name), address, received, silent_ms / 1000, inode)
 
 
 def _addresses(port: int) -> Mapping[str, str]:

@@ -15,9 +15,11 @@ from opentelemetry import trace
 
 _EVERY_S = 1.0  # between lines that are thinned
 
-# What a line may have of one text, of the elements of a list or an object, and of a traceback. Errors carry what
-# callers wrote, so a line would else be as long as a caller likes.
-_MOST_CHARACTERS, _MOST_ELEMENTS, _MOST_TRACE, _MOST_DEPTH = 500, 50, 20_000, 4
+# What a line may have of one text, of a traceback, and of one field with all that is nested in it, in characters; how
+# many elements of a list or an object, and how deep. Errors carry what callers wrote, so a line would else be as long
+# as a caller likes.
+_MOST_CHARACTERS, _MOST_TRACE, _MOST_FIELD, _MOST_ELEMENTS, _MOST_DEPTH = 500, 20_000, 25_000, 50, 4
+_LEAST_SHARE = 10  # of a field's characters that an element gets; so many elements are kept as get it
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -39,29 +41,39 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "service": self._service,
-            "message": _cut(record.getMessage()),
+            "message": _cut_text(record.getMessage(), _MOST_CHARACTERS),
             **{name: _cut(value) for name, value in getattr(record, "f", {}).items()},
         }
         span = trace.get_current_span().get_span_context()
         if span.is_valid:
             line |= {"trace_id": trace.format_trace_id(span.trace_id), "span_id": trace.format_span_id(span.span_id)}
         if record.exc_info:
-            line["traceback"] = _cut(self.formatException(record.exc_info), most=_MOST_TRACE)
+            line["traceback"] = _cut_text(self.formatException(record.exc_info), _MOST_TRACE)
         return _ENCODER.encode(line)
 
 
-def _cut(value: Any, most: int = _MOST_CHARACTERS, depth: int = 0) -> Any:
-    """Returns a value (Any: whatever was logged) without what is beyond the bounds of a line; says how much went."""
-    if isinstance(value, str):
-        return value if len(value) <= most else f"{value[:most]}… ({len(value) - most} characters more)"
+def _cut(value: Any, room: int = _MOST_FIELD, depth: int = 0) -> Any:
+    """Returns a value (Any: whatever was logged) without what is beyond the bounds of a line; says how much went.
+
+    room: characters for it and all that is nested in it; elements share it, or bounds would multiply with each level.
+    """
     if isinstance(value, int | float | None):
         return value
-    if depth < _MOST_DEPTH and isinstance(value, Mapping):
-        some = itertools.islice(value.items(), _MOST_ELEMENTS)
-        return {_cut(str(key)): _cut(each, depth=depth + 1) for key, each in some}
-    if depth < _MOST_DEPTH and isinstance(value, Sequence | Set) and not isinstance(value, bytes):
-        return [_cut(each, depth=depth + 1) for each in itertools.islice(value, _MOST_ELEMENTS)]
-    return _cut(str(value))
+    is_many = isinstance(value, Mapping | Sequence | Set) and not isinstance(value, str | bytes)
+    if not is_many or depth >= _MOST_DEPTH:
+        return _cut_text(str(value), min(room, _MOST_CHARACTERS))
+    kept = min(len(value), _MOST_ELEMENTS, room // _LEAST_SHARE)
+    share = room // max(kept, 1)
+    if isinstance(value, Mapping):
+        some = itertools.islice(value.items(), kept)
+        return {_cut_text(str(key), min(share, _MOST_CHARACTERS)): _cut(each, share, depth + 1) for key, each in some}
+    return [_cut(each, share, depth + 1) for each in itertools.islice(value, kept)]
+
+
+def _cut_text(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}… ({len(text) - most} characters more)" if most >= _MOST_CHARACTERS else f"{text[:most]}…"
 
 
 class Thinned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 from sensorium.channel import call, open_channel
 from sensorium.v1 import model_pb2, model_pb2_grpc
-from shared.serving.connections import Connection, chosen
+from shared.serving.connections import Connection, chosen, connections, shut
 from tests.shared.serving.test_server import echo, serving
 
 
@@ -32,7 +33,27 @@ def test_silent_ones_go_first_and_who_calls_stays() -> None:
     assert chosen(calling, most=10, most_of_one=10) == []
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel is asked for connections")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel is asked for connections")
+
+
+@linux
+def test_who_gets_the_place_of_a_closed_connection_stays_connected() -> None:
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        host, port = server.getsockname()
+        callers = [opened.enter_context(socket.create_connection((host, port))) for _ in range(2)]
+        gone, other = (opened.enter_context(server.accept()[0]) for _ in range(2))
+        [seen] = [each for each in connections(port) if each.descriptor == gone.fileno()]
+        os.dup2(other.fileno(), gone.fileno())  # closed meanwhile, and its descriptor given to another
+        assert not shut(seen)
+        other.sendall(b"hello")
+        assert callers[1].recv(5) == b"hello"
+        [seen] = [each for each in connections(port) if each.descriptor == other.fileno()]
+        assert shut(seen)
+        assert callers[1].recv(1) == b""
+
+
+@linux
 async def test_others_get_in_while_one_address_opens_more_connections_than_there_are_places() -> None:
     async with serving(echo, max_connections=40) as (_, running):
         with contextlib.ExitStack() as opened:

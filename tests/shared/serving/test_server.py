@@ -357,10 +357,15 @@ async def test_memory_is_asked_back_after_a_peak_and_not_for_small_requests() ->
     assert inflight.count == 0
 
 
-_LONG = ("x" * 1_000_000, {"a": ["y" * 1_000_000] * 1000}, {str(at): at for at in range(10_000)})
+_LONG = (
+    "x" * 1_000_000,
+    {"a": ["y" * 1_000_000] * 1000},
+    {str(at): at for at in range(10_000)},
+    [[["y" * 1000] * 50] * 50] * 50,
+)
 
 
-@pytest.mark.parametrize("value", _LONG, ids=["a text", "a list", "an object"])
+@pytest.mark.parametrize("value", _LONG, ids=["a text", "a list", "an object", "lists in lists"])
 def test_no_line_of_the_log_is_as_long_as_a_caller_likes(value: object) -> None:
     record = logging.LogRecord("any", logging.INFO, "", 0, "m" * 1_000_000, None, None)
     record.f = {"field": value}
