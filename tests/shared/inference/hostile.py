@@ -25,7 +25,7 @@ def set_up(note: int) -> Decode:
         b"exit": lambda: os._exit(3),
         b"hang": lambda: _turn(60, units=10**9),
         b"slow": lambda: _turn(0.5, units=10**9),
-        b"streams": lambda: [_turn(0.2) for _ in range(100)],
+        b"streams": _many_streams,
         b"spin": lambda: _turn(60),
         b"bloat": lambda: np.ones(1 << 30, np.uint8),
         b"bug": lambda: 1 // 0,
@@ -49,6 +49,11 @@ def _turn(seconds: float, units: int = 0) -> None:
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass
+
+
+def _many_streams() -> None:
+    for _ in range(100):
+        _turn(0.2)
 
 
 def _refuse() -> None:
