@@ -6,19 +6,21 @@ import re
 
 _NUMBERS = re.compile(r"([0-9]+)")
 
-VersionKey = tuple[tuple[int, int, str], ...]
+VersionKey = tuple[tuple[tuple[int, int, str], ...], str]
 
 
 def version_key(version: str) -> VersionKey:
     """Returns a sort key: runs of digits by value, so 1.10 comes after 1.9, and before all other text.
 
-    Numbers of any length are compared as they are written, without zeros before them.
+    Numbers of any length are compared as they are written, without zeros before them. The text itself decides between
+    versions of the same numbers, as 1 and 01, so that no two versions have one place: a page may end between them.
     """
     parts = (part for part in _NUMBERS.split(version) if part)
-    return tuple(
+    numbers = tuple(
         (1, len(part.lstrip("0")), part.lstrip("0")) if part.isascii() and part.isdigit() else (0, 0, part)
         for part in parts
     )
+    return numbers, version
 
 
 class NewestFirst:

@@ -137,7 +137,7 @@ async def test_a_model_that_is_loaded_again_in_place_keeps_the_gauges_that_the_a
 @pytest.mark.parametrize(
     ("lower", "higher"),
     [("1.9", "1.10"), ("9", "10"), ("2024-01-31", "2024-02-01"), ("1.0", "1.0.1"), ("v2", "v10"), ("beta", "1"),
-     ("1", "2" + "0" * 9999), ("²", "1")],
+     ("1", "2" + "0" * 9999), ("²", "1"), ("01", "1")],
 )  # fmt: skip
 def test_there_is_one_order_of_versions(lower: str, higher: str) -> None:
     assert version_key(lower) < version_key(higher)
