@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from sensorium.channel import call, open_channel
-from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, Overloaded, Unavailable
+from sensorium.errors import DeadlineExceeded, InternalError, InvalidInput, NotFound, Overloaded, Unavailable
 from sensorium.v1 import model_pb2, model_pb2_grpc
 from shared.serving import health
 from shared.serving.call import Call, current_call
@@ -372,3 +372,14 @@ def test_no_line_of_the_log_is_as_long_as_a_caller_likes(value: object) -> None:
     line = JsonFormatter("text").format(record)
     assert len(line) < 60_000
     assert json.loads(line)["message"].endswith("(999500 characters more)")
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\N{GRINNING FACE}", "\n"])
+async def test_an_error_that_carries_much_of_what_a_caller_wrote_reaches_him_as_what_it_is(letter: str) -> None:
+    async def answer(model: str) -> str:
+        facts = {f"fact {at}": model for at in range(20)}
+        raise NotFound(f"there is no model `{model}`; there are: a, b", field=f"models[{model}]", metadata=facts)
+
+    async with serving(answer) as (channel, _):
+        with pytest.raises(NotFound, match=r"(?s)^models\[.*there is no model .* … .*; there are: a, b$"):
+            await get(channel, letter * 300_000)
