@@ -21,6 +21,7 @@ class Versions:
         """Takes what was chosen before, and what the operator says now."""
         self._state = state
         self._stated = stated
+        self._first: dict[str, str] = {}  # by task: the first model that was named to be loaded
 
     def others(self) -> Sequence[str]:
         """Returns the models, `name@version`, that were served beside the highest versions and are to be again."""
@@ -50,10 +51,11 @@ class Versions:
         for manifest in loaded:
             chosen = defaults.get(manifest.task, "")
             is_there = any(chosen in (each.id, each.name) for each in loaded if each.task == manifest.task)
-            if wanted and not self._stated:
-                first = next(each for each in loaded if each.task == manifest.task)
-                defaults[manifest.task] = first.id if first.id in wanted else first.name
-            elif not is_there:
+            if is_there:
+                continue
+            if wanted:  # of an option, which may be another one next time
+                self._first.setdefault(manifest.task, manifest.id if manifest.id in wanted else manifest.name)
+            else:
                 defaults[manifest.task] = manifest.name
 
     def choose(self, model: str, manifest: Manifest) -> None:
@@ -105,9 +107,12 @@ class Versions:
         """
         if model:
             return self._current(matches)
-        chosen = self._state.choices.defaults.get(matches[0].task, "")
-        named = [each for each in matches if chosen in (each.id, each.name) and each.task == matches[0].task]
-        return self._current(named or [each for each in matches if each.name == matches[0].name])
+        task = matches[0].task
+        for chosen in (self._state.choices.defaults.get(task, ""), self._first.get(task, "")):
+            named = [each for each in matches if chosen in (each.id, each.name) and each.task == task]
+            if named:
+                return self._current(named)
+        return self._current([each for each in matches if each.name == matches[0].name])
 
     def is_default(self, manifest: Manifest, loaded: Sequence[Manifest]) -> bool:
         """Whether a model answers calls of its task that name none."""

@@ -50,6 +50,8 @@ async def test_the_default_stays_whatever_packages_come_over_restarts_too(tmp_pa
         assert await default_of(served) == "a@1"
     async with serving(tmp_path) as served:
         assert await default_of(served) == "a@1"
+    async with serving(tmp_path, load_models="m,a") as served:
+        assert await default_of(served) == "a@1", "what was chosen goes before the order of what is loaded"
     async with serving(tmp_path, default_model="m") as served:
         assert await default_of(served) == "m@1"
     with pytest.raises(NotFound, match=r"the default model 'nothing' is not loaded; there are a@1, m@1"):
