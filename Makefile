@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Arguments of the command behind a target: make demo ARGS="--report /tmp/tour.html"
 ARGS ?=
+# Processes that run tests side by side; most of them wait for servers.
+WORKERS ?= 2
 
 # The first Python that is new enough and can make a virtual environment.
 IS_FIT := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
@@ -38,7 +40,7 @@ up: $(RUN) ## Start the mesh and leave it running until Ctrl-C
 	$(BIN)/sensorium up $(ARGS)
 
 test: lint types build/tritonclient/.installed ## Lint, check types and run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(DEV) ## Check style, format and import rules
 	$(BIN)/ruff check .

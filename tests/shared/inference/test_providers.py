@@ -157,7 +157,7 @@ def test_a_manifest_may_pin_its_precision_and_an_unknown_one_is_refused(tmp_path
     package = open_package(folder)
     assert (package.manifest.precision, package.precision, Model(package).package.precision) == ("int8",) * 3
     (folder / "manifest.json").write_text(json.dumps({**manifest, "precision": "int3"}))
-    with pytest.raises(FailedPrecondition, match='field `precision`: expected one of fp32, bf16, int8, got "int3"'):
+    with pytest.raises(FailedPrecondition, match='field `precision`: expected one of bf16, fp32, int8, got "int3"'):
         open_package(folder)
 
 
