@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from sensorium.errors import (
     FailedPrecondition,
@@ -36,6 +37,7 @@ from services.orchestrator.spaces import MODALITIES, model_id, preference
 _DEFAULT_PAGE_SIZE = 100  # these two are of the contract: see ListModelsRequest
 _MAX_PAGE_SIZE = 1000
 
+_Response = TypeVar("_Response")
 _Key = tuple[str, VersionKey]
 
 
@@ -79,19 +81,7 @@ async def load_model(request: LoadModelRequest, mesh: Mesh) -> LoadModelResponse
     Raises:
         SensoriumError: no peer takes it; of their refusals the one that says most.
     """
-    _check_named(request.model)
-    name = request.model.partition("@")[0]
-    owners = [peer for peer in mesh.peers if any(model.name == name for model in peer.models)]
-    refusals: list[SensoriumError] = []
-    for peer in owners or mesh.peers:  # one after the other, so that it is loaded once
-        try:
-            response = await peer.ask(peer.model_service.LoadModel, request)
-        except (NotFound, FailedPrecondition, InvalidInput, Unavailable) as refusal:
-            refusals.append(refusal)
-        else:
-            await _refresh(peer, mesh)
-            return response
-    raise min(refusals, key=_reticence)
+    return await _at_its_peer(request.model, lambda peer: peer.ask(peer.model_service.LoadModel, request), mesh)
 
 
 async def unload_model(request: UnloadModelRequest, mesh: Mesh) -> UnloadModelResponse:
@@ -114,13 +104,18 @@ async def set_default_model(request: SetDefaultModelRequest, mesh: Mesh) -> SetD
     Raises:
         SensoriumError: no peer takes it; of their refusals the one that says most.
     """
-    _check_named(request.model)
-    name = request.model.partition("@")[0]
-    owners = [peer for peer in mesh.peers if any(model.name == name for model in peer.models)]
+    return await _at_its_peer(request.model, lambda peer: peer.ask(peer.model_service.SetDefaultModel, request), mesh)
+
+
+async def _at_its_peer(model: str, ask: Callable[[Peer], Awaitable[_Response]], mesh: Mesh) -> _Response:
+    """Returns what the peer answers that has a model of this name, or else the first one that takes it."""
+    _check_named(model)
+    name = model.partition("@")[0]
+    owners = [peer for peer in mesh.peers if any(known.name == name for known in peer.models)]
     refusals: list[SensoriumError] = []
-    for peer in owners or mesh.peers:
+    for peer in owners or mesh.peers:  # one after the other, so that it is loaded once
         try:
-            response = await peer.ask(peer.model_service.SetDefaultModel, request)
+            response = await ask(peer)
         except (NotFound, FailedPrecondition, InvalidInput, Unavailable) as refusal:
             refusals.append(refusal)
         else:

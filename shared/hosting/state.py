@@ -71,6 +71,7 @@ class RepositoryState:
             handle, fresh = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(_plain(self.choices), file, indent=2)
+            Path(fresh).chmod(0o644)  # other replicas may run as other users
             os.replace(fresh, self._file)  # noqa: PTH105  # of a path that tempfile made
             found = self._file.stat()
         except OSError:

@@ -253,3 +253,30 @@ def test_a_client_of_tls_is_told_of_a_mesh_that_speaks_plain_text(mesh: Mesh, ru
     (tmp_path / "ca.pem").write_bytes(Authority("any").pem)
     told = run("status", "--address", mesh.address, "--ca", tmp_path / "ca.pem")
     assert (told.code, "the server does not speak TLS" in told.err) == (3, True)
+
+
+def test_models_are_added_chosen_rolled_back_and_removed_while_the_mesh_runs(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(SHIPPED / "tiny-text", models / "tiny-text")
+    export = Path(__file__).parents[2] / "conformance/st_bert_mean/model"
+    monkeypatch.setenv("SENSORIUM_WATCH_S", "0.1")
+    with running_mesh(models, start_timeout_s=30.0) as mesh:
+        at = ("--address", mesh.address)
+        for version in ("1", "2"):
+            more = ("--space", f"ours@{version}", "--version", version)
+            assert run("models", "add", export, "--name", "bert", *more, "--models", models).code == 0
+        assert run("models", "load", "bert@1", *at).code == 0
+        assert run("models", "load", "bert@2", *at).code == 0
+        for model in ("bert@2", "bert@1"):  # rolled out, and back
+            assert run("models", "default", model, *at).code == 0
+            assert f"{model} (default)" in run("status", *at).out
+        refused = run("models", "unload", "tiny-text", *at)
+        assert refused.code == 0, "it is no default any more"
+        assert run("models", "unload", "bert@2", *at).code == 0
+        last = run("models", "unload", "bert@1", *at)
+        assert (last.code, "sensorium models default NAME" in last.err) == (4, True)
+        assert run("models", "remove", "bert@2", "--models", models).code == 0
+        assert not (models / "bert/2").exists()
+        assert run("models", "remove", "bert@2", "--models", models).code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 from rich.text import Text
 
@@ -11,6 +13,7 @@ from sensorium.cli.failures import OK, SOME_FAILED
 from sensorium.cli.messages import enum_name, plain
 from sensorium.cli.output import console, print_json, table
 from sensorium.v1.content_pb2 import Modality
+from sensorium.v1.model_pb2 import Model
 from sensorium.v1.orchestrator_pb2 import SERVICE_STATE_SERVING, DescribeResponse, ServiceState
 
 EPILOG = options.examples(
@@ -36,12 +39,18 @@ def status(
     raise typer.Exit(OK if is_whole else SOME_FAILED)
 
 
+def _named(model: Model, among: Sequence[Model]) -> str:
+    """Returns a model's name and version, and that it is the default where another could be."""
+    is_one_of_many = sum(each.task == model.task for each in among) > 1
+    return f"{model.name}@{model.version}{' (default)' if model.is_default and is_one_of_many else ''}"
+
+
 def _show(mesh: DescribeResponse, address: str) -> None:
     services = table("service", "state", "address", "models")
     for service in mesh.services:
         is_serving = service.state == SERVICE_STATE_SERVING
         state = Text(enum_name(ServiceState.DESCRIPTOR, service.state), style="green" if is_serving else "red")
-        models = ", ".join(f"{model.name}@{model.version}" for model in service.models)
+        models = ", ".join(_named(model, list(service.models)) for model in service.models)
         services.add_row(service.name, state, service.address or address, models)
         if service.problem:
             services.add_row("", Text(service.problem, style="red"), "", "")
