@@ -19,12 +19,21 @@ from sensorium.cli.messages import plain
 from sensorium.cli.output import print_json
 from sensorium.cli.processes import code_root
 from sensorium.v1 import model_pb2_grpc
-from sensorium.v1.model_pb2 import LoadModelRequest, Model, SetDefaultModelRequest, UnloadModelRequest
+from sensorium.v1.model_pb2 import (
+    LoadModelRequest,
+    LoadModelResponse,
+    Model,
+    SetDefaultModelRequest,
+    SetDefaultModelResponse,
+    UnloadModelRequest,
+    UnloadModelResponse,
+)
 
 if TYPE_CHECKING:
     from sensorium.v1.model_pb2_grpc import ModelServiceAsyncStub
 
-    _Ask = Callable[[ModelServiceAsyncStub, Metadata], Awaitable[Model]]
+    _Answer = LoadModelResponse | UnloadModelResponse | SetDefaultModelResponse
+    _Ask = Callable[[ModelServiceAsyncStub, Metadata], Awaitable[_Answer]]
 
 LOAD_EPILOG = options.examples("sensorium models load minilm", "sensorium models load minilm@2")
 UNLOAD_EPILOG = options.examples("sensorium models unload minilm@1")
@@ -47,11 +56,13 @@ def load(
     timeout: options.Timeout = options.TIMEOUT_S,
 ) -> None:
     """Load a package of the mesh's model folder, checked and warmed up."""
-
-    async def asked(stub: ModelServiceAsyncStub, metadata: Metadata) -> Model:
-        return (await call(stub.LoadModel, LoadModelRequest(model=model), timeout_s=timeout, metadata=metadata)).model
-
-    _tell("serves", _asked(address, asked), as_json=as_json)
+    request = LoadModelRequest(model=model)
+    _change(
+        "serves",
+        address,
+        lambda stub, metadata: call(stub.LoadModel, request, timeout_s=timeout, metadata=metadata),
+        as_json=as_json,
+    )
 
 
 @with_login
@@ -62,12 +73,13 @@ def unload(
     timeout: options.Timeout = options.TIMEOUT_S,
 ) -> None:
     """Stop serving a model; calls that run on it end as they would."""
-
-    async def asked(stub: ModelServiceAsyncStub, metadata: Metadata) -> Model:
-        request = UnloadModelRequest(model=model)
-        return (await call(stub.UnloadModel, request, timeout_s=timeout, metadata=metadata)).model
-
-    _tell("no longer serves", _asked(address, asked), as_json=as_json)
+    request = UnloadModelRequest(model=model)
+    _change(
+        "no longer serves",
+        address,
+        lambda stub, metadata: call(stub.UnloadModel, request, timeout_s=timeout, metadata=metadata),
+        as_json=as_json,
+    )
 
 
 @with_login
@@ -78,12 +90,13 @@ def default(
     timeout: options.Timeout = options.TIMEOUT_S,
 ) -> None:
     """Make a model the one that answers calls without a model: to roll out a version, and to roll back."""
-
-    async def asked(stub: ModelServiceAsyncStub, metadata: Metadata) -> Model:
-        request = SetDefaultModelRequest(model=model)
-        return (await call(stub.SetDefaultModel, request, timeout_s=timeout, metadata=metadata)).model
-
-    _tell("answers by default with", _asked(address, asked), as_json=as_json)
+    request = SetDefaultModelRequest(model=model)
+    _change(
+        "answers by default with",
+        address,
+        lambda stub, metadata: call(stub.SetDefaultModel, request, timeout_s=timeout, metadata=metadata),
+        as_json=as_json,
+    )
 
 
 def remove(
@@ -109,19 +122,17 @@ def remove(
     print(f"removed {model}")
 
 
-def _tell(what: str, model: Model, *, as_json: bool) -> None:
-    if as_json:
-        print_json(plain(model))
-    else:
-        print(f"the mesh {what} {model.name}@{model.version}, space {model.space}, fingerprint {model.fingerprint}")
-
-
-def _asked(address: str, ask: _Ask) -> Model:
+def _change(what: str, address: str, ask: _Ask, *, as_json: bool) -> None:
+    """Makes a call that changes a model, and tells what came of it."""
     credentials, metadata = authorized(address)
 
     async def answer() -> Model:
         async with open_channel(address, credentials=credentials) as channel:
-            return await ask(model_pb2_grpc.ModelServiceStub(channel), metadata)
+            return (await ask(model_pb2_grpc.ModelServiceStub(channel), metadata)).model
 
     with reaching(address):
-        return asyncio.run(answer())
+        model = asyncio.run(answer())
+    if as_json:
+        print_json(plain(model))
+    else:
+        print(f"the mesh {what} {model.name}@{model.version}, space {model.space}, fingerprint {model.fingerprint}")
